@@ -1,0 +1,138 @@
+"""Keeps pictures while their URLs work, and hands them out by id."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from typing import get_args
+
+from deployments.contracts import (
+    Picture,
+    PictureFormat,
+    PictureNotFound,
+    PipelineResponse,
+    StoredPicture,
+    StoredResponse,
+    StoreUnavailable,
+)
+from deployments.store_config import StorageConfig
+from deployments.sweeper import Sweeper
+
+__all__ = ["PICTURE_ID", "Storage", "StorageConfig", "media_type"]
+
+logger = logging.getLogger("ray.serve.storage")
+
+PICTURE_ID = re.compile(rf"[0-9a-f]{{32}}\.(?:{'|'.join(get_args(PictureFormat))})")
+"""128 random bits in hex and the picture's format: nothing of the request, and no path but the store's own."""
+
+
+def media_type(picture_id: str) -> str:
+    """The `Content-Type` of the picture with this id."""
+    return f"image/{picture_id.rpartition('.')[2]}"
+
+
+class Storage:
+    """The deployment that keeps pictures, in a folder or a bucket."""
+
+    def __init__(self, config: StorageConfig) -> None:
+        """Opens the store and starts to delete expired pictures, those of earlier runs among them."""
+        self._store = config.open()
+        self._sweeper = Sweeper(
+            self._store,
+            folder=config.folder,
+            names=PICTURE_ID,
+            keep_s=config.keep_s,
+            interval_s=config.sweep_interval_s,
+        )
+        self._sweeper.start()
+
+    def __del__(self) -> None:
+        """Serve calls this when the replica stops."""
+        if hasattr(self, "_sweeper"):
+            self._sweeper.stop()
+
+    async def put(self, response: PipelineResponse) -> StoredResponse:
+        """Stores all pictures of a response, and its skeleton, or none of them.
+
+        Returns:
+            The response with ids for the bytes, and the seconds this took as stage `store`.
+
+        Raises:
+            StoreUnavailable: the store is full, read-only or out of reach. Nothing of the response is left in it.
+        """
+        started_s = time.perf_counter()
+        skeleton = () if response.skeleton is None else (response.skeleton,)
+        stored = await self._put_all((*response.pictures, *skeleton))
+        return StoredResponse(
+            pictures=stored[: len(response.pictures)],
+            stages_s={**response.stages_s, "store": time.perf_counter() - started_s},
+            prompt_tokens=response.prompt_tokens,
+            skeleton=stored[-1] if skeleton else None,
+        )
+
+    async def get(self, picture_id: str) -> bytes:
+        """The bytes of a picture.
+
+        Raises:
+            PictureNotFound: there is no such picture, or no longer.
+            StoreUnavailable: the store can't be read.
+        """
+        _check_id(picture_id)
+        try:
+            found = await self._store.get_async(picture_id)
+            return bytes(await found.bytes_async())
+        except Exception as error:
+            raise _reading_failed(picture_id, error) from error
+
+    async def head(self, picture_id: str) -> int:
+        """The size of a picture in bytes; raises as `get` does."""
+        _check_id(picture_id)
+        try:
+            return (await self._store.head_async(picture_id))["size"]
+        except Exception as error:
+            raise _reading_failed(picture_id, error) from error
+
+    def check_health(self) -> None:
+        """Raises when the sweeper has died. A store out of reach is no reason: replacing the replica helps nothing."""
+        if not self._sweeper.alive:
+            raise StoreUnavailable("The picture store no longer deletes expired pictures.")
+
+    async def _put_all(self, pictures: Sequence[Picture]) -> tuple[StoredPicture, ...]:
+        stored = tuple(StoredPicture(f"{secrets.token_hex(16)}.{picture.format}", picture.seed) for picture in pictures)
+        results = await asyncio.gather(
+            *(self._put_one(to.id, picture.data) for to, picture in zip(stored, pictures, strict=True)),
+            return_exceptions=True,
+        )
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:
+            await self._delete([to.id for to, result in zip(stored, results, strict=True) if result is None])
+            logger.error("%d of %d pictures could not be stored", len(failures), len(stored), exc_info=failures[0])
+            raise StoreUnavailable("The picture store could not be written: it may be full or out of reach.")
+        return stored
+
+    async def _put_one(self, picture_id: str, data: bytes) -> None:
+        # One request a picture: atomic in a bucket, a rename in a folder, and no parts left over by an interruption.
+        await self._store.put_async(picture_id, data, use_multipart=False)
+
+    async def _delete(self, picture_ids: Sequence[str]) -> None:
+        try:
+            await self._store.delete_async(picture_ids)
+        except Exception:
+            logger.warning("%d pictures are left to the sweeper", len(picture_ids), exc_info=True)
+
+
+def _check_id(picture_id: str) -> None:
+    if not PICTURE_ID.fullmatch(picture_id):
+        raise PictureNotFound("There is no such picture.")
+
+
+def _reading_failed(picture_id: str, error: Exception) -> PictureNotFound | StoreUnavailable:
+    """What the client is told; obstore raises built-in errors beside its own, with paths in their messages."""
+    if isinstance(error, FileNotFoundError):
+        return PictureNotFound("There is no such picture.")
+    logger.error("picture %s could not be read", picture_id, exc_info=error)
+    return StoreUnavailable("The picture store could not be read.")
