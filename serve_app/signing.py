@@ -32,15 +32,15 @@ class UrlSigner:
         )
 
     def sign(self, picture_id: str, made_unix_s: int) -> str:
-        """The last segment of an image URL: `ID?expires=UNIX_SECONDS&signature=…`."""
+        """The query of an image URL: `expires=UNIX_SECONDS&signature=…`."""
         expires = str(made_unix_s + self._ttl_s)
-        return f"{picture_id}?expires={expires}&signature={_signature(self._signers[0], picture_id, expires)}"
+        return f"expires={expires}&signature={_signature(self._signers[0], picture_id, expires)}"
 
-    def verify(self, picture_id: str, expires: str, signature: str, now_unix_s: float) -> float:
+    def verify(self, picture_id: str, expires: str, signature: str, now_unix_s: float) -> int:
         """Checks the parts of an image URL; both query values as they came, empty where they are missing.
 
         Returns:
-            The seconds the URL still works, more than 0: it works while now < expires.
+            The Unix second in which the URL expires: it works while now < expires.
 
         Raises:
             UrlForged: this service did not make the URL, or a key it was made with is no longer accepted.
@@ -53,10 +53,10 @@ class UrlSigner:
         ]
         if not any(accepted):
             raise UrlForged("The signature of this image URL is missing or wrong.")
-        left_s = int(expires) - now_unix_s
-        if left_s <= 0:
+        expires_unix_s = int(expires)
+        if now_unix_s >= expires_unix_s:
             raise UrlExpired(f"This image URL has expired: image URLs work for {self._ttl_s} seconds.")
-        return left_s
+        return expires_unix_s
 
 
 def _signature(signer: Signer, picture_id: str, expires: str) -> str:

@@ -87,10 +87,10 @@ def read_mask(
 
 def _full_colour(image: Image.Image) -> Image.Image:
     """The same picture in a mode that can be scaled: L, RGB, RGBA or CMYK."""
-    if image.has_transparency_data:
-        return image.convert("RGBA")
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion cuts off all above 255
         return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        return image.convert("RGBA")
     if image.mode in ("L", "RGB", "CMYK"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
