@@ -16,7 +16,7 @@ same pictures on every replica, so it may be sent again when a replica dies.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -176,12 +176,24 @@ Event: TypeAlias = Queued | Progress | Preview | Done
 class Engine(Protocol):
     """What a pipeline deployment needs of an engine; tests put fakes here."""
 
-    def submit(self, job: Job) -> AsyncIterator[Event]:
+    def submit(self, job: Job) -> AsyncGenerator[Event, None]:
         """Runs `job` and yields its events, `Done` last. Closing or cancelling the iterator drops the job."""
         ...
 
     def check_health(self) -> None:
         """Raises `ReplicaUnfit` when the engine can no longer draw."""
+        ...
+
+
+class PoseEstimator(Protocol):
+    """Finds people in a picture."""
+
+    def skeleton(self, image: Pixels) -> Pixels:
+        """The people's skeletons in OpenPose's colours on black, in the size of `image`.
+
+        Raises:
+            NoPoseFound: nobody is in the picture.
+        """
         ...
 
 

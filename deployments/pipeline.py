@@ -1,0 +1,47 @@
+"""What the three GPU deployments have in common: a replica owns one engine and turns jobs into engine work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TypeAlias
+
+from deployments.config import CheckpointConfig, EngineConfig
+from deployments.contracts import Done, Engine, Event, GenerationFailed, Job, PipelineResponse
+
+EngineBuilder: TypeAlias = Callable[[CheckpointConfig, EngineConfig], Engine]
+
+
+def build_engine(checkpoint: CheckpointConfig, config: EngineConfig) -> Engine:
+    """Loads the checkpoint and warms it up. Imports torch only here, on the replica."""
+    from deployments.diffusion.engine import DiffusionEngine
+
+    engine = DiffusionEngine(checkpoint, config)
+    engine.warm_up()
+    return engine
+
+
+class Pipeline:
+    """Base of the GPU deployments."""
+
+    def __init__(self, build_engine: EngineBuilder, checkpoint: CheckpointConfig, config: EngineConfig) -> None:
+        """Loads the checkpoint and warms the engine up; the replica is ready when this returns."""
+        self._engine = build_engine(checkpoint, config)
+
+    async def stream(self, job: Job) -> AsyncGenerator[Event, None]:
+        """Draws `job` and yields its events, `Done` last. Cancelling the call drops the job within one step."""
+        async with aclosing(self._engine.submit(job)) as events:
+            async for event in events:
+                yield event
+
+    async def draw(self, job: Job) -> PipelineResponse:
+        """Draws `job`. Cancelling the call drops the job within one step."""
+        async with aclosing(self.stream(job)) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    return event.response
+        raise GenerationFailed("The engine ended the job without a picture.")
+
+    async def check_health(self) -> None:
+        """Serve replaces the replica when this raises."""
+        self._engine.check_health()

@@ -1,0 +1,106 @@
+"""What every request passes before its route: the log line and metrics, and the body's limit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve_app.errors import BodyTooLarge, error_response, request_id_of
+from serve_app.metrics import Metrics
+from serve_app.records import RequestRecord
+
+logger = logging.getLogger("ray.serve")
+
+
+class RequestLog:
+    """One log line and one observation a request; answers an exception that nothing else has answered.
+
+    The route finds the request's `RequestRecord` in `request.state.record`.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record, request, start_s = RequestRecord(), Request(scope), time.perf_counter()
+        scope.setdefault("state", {})["record"] = record
+        status = 0
+
+        async def watched_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched_send)
+        except asyncio.CancelledError:
+            status = status or 499
+            self._metrics.observe_cancelled(_route(scope))
+            raise
+        except Exception as error:
+            if status:
+                raise
+            await error_response(error, request_id_of(request))(scope, receive, watched_send)
+        finally:
+            self._metrics.observe(_route(scope), status, record)
+            _log(request, status, record, time.perf_counter() - start_s)
+
+
+class BodyLimit:
+    """Refuses a body over the limit without reading all of it."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        await self._app(scope, self._limited(receive), send)
+
+    def _limited(self, receive: Receive) -> Callable[[], Awaitable[Message]]:
+        received_bytes = 0
+
+        async def limited_receive() -> Message:
+            nonlocal received_bytes
+            message = await receive()
+            received_bytes += len(message.get("body", b""))
+            if received_bytes > self._max_body_bytes:
+                raise BodyTooLarge(f"The body is over {self._max_body_bytes} bytes, the most that is allowed.")
+            return message
+
+        return limited_receive
+
+
+def _route(scope: Scope) -> str:
+    """The route's template, so that ids of pictures do not become labels of metrics."""
+    return getattr(scope.get("route"), "path", "unknown")
+
+
+def _log(request: Request, status: int, record: RequestRecord, seconds: float) -> None:
+    entry = {
+        "request_id": request_id_of(request),
+        "method": request.method,
+        "route": _route(request.scope),
+        "status": status,
+        "seconds": round(seconds, 4),
+        **({"model": record.model} if record.model else {}),
+        **({"key": record.key_name} if record.key_name else {}),
+        **({"pictures": record.pictures} if record.pictures else {}),
+        **({"retries": record.retries} if record.retries else {}),
+        **record.details,
+        **{f"{stage}_s": round(value, 4) for stage, value in record.stages_s.items()},
+    }
+    level = logging.ERROR if status >= 500 else logging.WARNING if status >= 400 else logging.INFO
+    logger.log(level, json.dumps(entry))

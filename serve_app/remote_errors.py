@@ -1,0 +1,48 @@
+"""The one place that translates Ray's errors.
+
+An exception raised behind a handle arrives as Ray's dual class: an instance of the raised class whose text is a
+traceback with process id and address. Only its `cause` is ever looked at.
+"""
+
+from __future__ import annotations
+
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+
+from deployments.contracts import ReplicaUnfit
+from serve_app.errors import QueueFull, ServiceUnavailable
+
+REPLICA_LOST = (
+    RayActorError,
+    NodeDiedError,
+    ObjectLostError,
+    WorkerCrashedError,
+    ReplicaUnavailableError,
+    ReplicaUnfit,
+)
+"""The job's replica is gone, or unfit: another replica may do the same job."""
+
+
+def unwrap(error: Exception) -> Exception:
+    """The exception that was raised on the replica."""
+    while isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        error = error.cause
+    return error
+
+
+def translate(error: Exception, retry_after_s: int) -> Exception:
+    """`unwrap`, and Ray Serve's own errors as the API's."""
+    error = unwrap(error)
+    if isinstance(error, BackPressureError):
+        return QueueFull("All replicas are busy and their queue is full. Try again later.", retry_after_s)
+    if isinstance(error, DeploymentUnavailableError):
+        return ServiceUnavailable("The model is not loaded: its deployment failed to start. See /healthz.")
+    if isinstance(error, REPLICA_LOST):
+        return ServiceUnavailable("The replica that drew the picture was lost. Try again.")
+    return error

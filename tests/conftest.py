@@ -1,0 +1,87 @@
+"""One Ray for the whole test session, and on it the service with fake engines: for everything but the drawing."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+# Ray's threads would otherwise be set by each replica's num_cpus.
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+
+import ray
+from ray import serve
+
+from serve_app.app import wire
+from serve_app.config import AppConfig
+from tests.fakes import build_fake_engine, build_fake_estimator
+
+FAKE_ROUTE = "/fake"
+
+
+def fake_config(folder: Path, **changes: Any) -> AppConfig:
+    """A configuration of the fake engines, with one model of each meaning of `n`."""
+    preset = {"steps": 4, "guidance_scale": 5, "scheduler": "euler"}
+    settings: dict[str, Any] = {
+        "models": [
+            {
+                "id": "fake",
+                "checkpoint": {"path": "none", "controlnet": "none", "pose_estimator": "none"},
+                "sizes": {"256x256": "256x256", "512x512": "512x512", "1024x1024": "512x512"},
+                "default_size": "256x256",
+                "presets": {"smooth": preset, "hd": {**preset, "steps": 8}},
+                "names": {
+                    "be-fake": {"n_means": "seed"},
+                    "dall-e-2": {"sizes": {"1792x1024": "1024x1024"}, "qualities": {"standard": "smooth"}},
+                    "fake-pose": {"task": "pose"},
+                    "fake-lenient": {"unknown_fields": "ignore"},
+                },
+            }
+        ],
+        "storage": {"location": str(folder / "pictures")},
+        "limits": {"max_body_bytes": 2_000_000, "max_image_pixels": 4_000_000, "request_timeout_s": 10},
+    }
+    return AppConfig.model_validate(settings | changes)
+
+
+@pytest.fixture(scope="session")
+def serve_url() -> Iterator[str]:
+    """A Ray with eight logical CPUs and GPUs, and the address of its Serve proxy."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ray.init(num_cpus=8, num_gpus=8, include_dashboard=False, log_to_driver=False, namespace="serve")
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    yield f"http://127.0.0.1:{port}"
+    serve.shutdown()
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def fake_url(serve_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Base URL of the service with fake engines."""
+    config = fake_config(tmp_path_factory.mktemp("fake"))
+    serve.run(wire(config, build_fake_engine, build_fake_estimator), name="fake", route_prefix=FAKE_ROUTE)
+    return serve_url + FAKE_ROUTE
+
+
+@pytest.fixture(scope="session")
+def fake(fake_url: str) -> Iterator[openai.OpenAI]:
+    """The OpenAI SDK, pointed at the fake engines; it never retries by itself."""
+    with openai.OpenAI(base_url=f"{fake_url}/v1", api_key="unused", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def http(fake_url: str) -> Iterator[httpx.Client]:
+    """Plain HTTP to the fake engines."""
+    with httpx.Client(base_url=fake_url, timeout=60) as client:
+        yield client
