@@ -24,7 +24,7 @@ class StorageConfig(Settings):
 
     location: str = Field(
         "pictures",
-        description="A local folder, or a bucket and a prefix of its own: `s3://…`, `gs://…`, `az://account/container/…`.",
+        description="A local folder, or a bucket and a prefix of its own: `s3://bucket/prefix`, `gs://…`, `az://container/…`.",
     )
     endpoint: str | None = Field(None, description="Address of an S3- or Azure-compatible service other than theirs.")
     region: str | None = Field(None, description="Region of an S3 bucket.")

@@ -69,9 +69,9 @@ class Sweeper:
                 if self._names.fullmatch(found["path"]) and found["last_modified"].timestamp() < oldest_s
             ]
             if expired:
-                with suppress(FileNotFoundError):  # another replica was faster; the others of the chunk are deleted
+                with suppress(FileNotFoundError):  # another replica was faster; what is left goes at the next sweep
                     self._store.delete(expired)
-                deleted += len(expired)
+                    deleted += len(expired)
         return deleted + self._sweep_interrupted(oldest_s)
 
     def _sweep_interrupted(self, oldest_s: float) -> int:
