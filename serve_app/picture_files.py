@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 
+import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -47,24 +48,24 @@ def open_picture(data: bytes, *, max_image_pixels: int, param: str) -> ImageFile
     try:
         image = OPENERS[kind](io.BytesIO(data))
     except Exception as error:  # Pillow raises whatever a damaged header leads it into
-        raise damaged(kind, param) from error
+        raise _damaged(kind, param) from error
     _check_size(image.size, max_image_pixels, param)
     return image
 
 
 def decode(image: ImageFile, param: str) -> Image.Image:
-    """The pixels of the first frame, upright by its EXIF orientation.
+    """The first frame, upright by its EXIF orientation, in mode L, RGB, CMYK, or RGBA where anything is transparent.
 
     Raises:
         BadUpload: truncated or damaged.
     """
     try:
         image.load()
+        with suppress(Exception):  # damaged EXIF: the picture itself is fine
+            ImageOps.exif_transpose(image, in_place=True)
+        return _full_colour(image)
     except Exception as error:  # as above: Pillow promises no set of exceptions for damaged data
-        raise damaged(str(image.format), param) from error
-    with suppress(Exception):  # damaged EXIF: the picture itself is fine
-        ImageOps.exif_transpose(image, in_place=True)
-    return image
+        raise _damaged(str(image.format), param) from error
 
 
 def upright_size_px(data: bytes, *, max_image_pixels: int, param: str = "image") -> tuple[int, int]:
@@ -75,11 +76,6 @@ def upright_size_px(data: bytes, *, max_image_pixels: int, param: str = "image")
     except Exception:  # damaged EXIF, or in a PNG damaged pixels before it
         turned = False
     return (image.height, image.width) if turned else image.size
-
-
-def damaged(kind: str, param: str) -> BadUpload:
-    """What to raise for a file that begins as a picture and does not go on as one."""
-    return BadUpload(f"'{param}' is a {kind} file that is truncated or damaged.", param)
 
 
 def _kind(data: bytes) -> str:
@@ -124,3 +120,17 @@ def _check_size(size_px: tuple[int, int], max_image_pixels: int, param: str) -> 
             f"'{param}' is {width_px}x{height_px}, {width_px * height_px} pixels; {max_image_pixels} are allowed.",
             param,
         )
+
+
+def _damaged(kind: str, param: str) -> BadUpload:
+    return BadUpload(f"'{param}' is a {kind} file that is truncated or damaged.", param)
+
+
+def _full_colour(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion cuts off all above 255
+        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    if image.mode in ("L", "RGB", "CMYK"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from deployments.contracts import Pixels
-from serve_app.picture_files import BadUpload, damaged, decode, open_picture, upright_size_px
+from serve_app.picture_files import BadUpload, decode, open_picture, upright_size_px
 
 __all__ = ["BadUpload", "read_mask", "read_picture", "upright_size_px"]
 
@@ -34,13 +34,7 @@ def read_picture(data: bytes, *, width_px: int, height_px: int, max_image_pixels
     """
     image = open_picture(data, max_image_pixels=max_image_pixels, param=param)
     profile = image.info.get("icc_profile")
-    try:
-        drawn = _full_colour(decode(image, param))
-        fitted = ImageOps.fit(drawn, (width_px, height_px), Image.Resampling.LANCZOS)
-    except BadUpload:
-        raise
-    except Exception as error:  # a palette or transparency entry that decodes and then makes no sense
-        raise damaged(str(image.format), param) from error
+    fitted = ImageOps.fit(decode(image, param), (width_px, height_px), Image.Resampling.LANCZOS)
     return np.asarray(_on_white(fitted, profile))
 
 
@@ -69,31 +63,15 @@ def read_mask(
     Raises:
         BadUpload: the file can't be read, has another size than the picture, or no transparency.
     """
-    image = open_picture(data, max_image_pixels=max_image_pixels, param=param)
-    mask = decode(image, param)
+    mask = decode(open_picture(data, max_image_pixels=max_image_pixels, param=param), param)
     if mask.size != image_size_px:
         found, wanted = (f"{width}x{height}" for width, height in (mask.size, image_size_px))
         raise BadUpload(f"'{param}' must have the size of the image, {wanted}; it is {found}.", param)
-    if not mask.has_transparency_data:
+    if mask.mode != "RGBA":
         raise BadUpload(f"'{param}' has no transparency; what is to be drawn anew must be transparent in it.", param)
-    try:
-        alpha = mask.convert("RGBA").getchannel("A")
-        # Not Lanczos: it swings over at an edge, and would draw a little of what is to be kept.
-        fitted = ImageOps.fit(alpha, (width_px, height_px), Image.Resampling.BILINEAR)
-    except Exception as error:
-        raise damaged(str(image.format), param) from error
+    # Not Lanczos: it swings over at an edge, and would draw a little of what is to be kept.
+    fitted = ImageOps.fit(mask.getchannel("A"), (width_px, height_px), Image.Resampling.BILINEAR)
     return 255 - np.asarray(fitted)
-
-
-def _full_colour(image: Image.Image) -> Image.Image:
-    """The same picture in a mode that can be scaled: L, RGB, RGBA or CMYK."""
-    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion cuts off all above 255
-        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        return image.convert("RGBA")
-    if image.mode in ("L", "RGB", "CMYK"):
-        return image
-    return image.convert("L" if image.mode == "1" else "RGB")
 
 
 def _on_white(image: Image.Image, profile: bytes | None) -> Image.Image:
