@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from fastapi import Request
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.errors import BodyTooLarge, error_response, request_id_of
@@ -67,7 +68,13 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
+        announced = Headers(scope=scope).get("content-length", "0") if scope["type"] == "http" else "0"
+        if announced.isdigit() and int(announced) > self._max_body_bytes:
+            raise self._too_large()
         await self._app(scope, self._limited(receive), send)
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The body is over {self._max_body_bytes} bytes, the most that is allowed.")
 
     def _limited(self, receive: Receive) -> Callable[[], Awaitable[Message]]:
         received_bytes = 0
@@ -77,7 +84,7 @@ class BodyLimit:
             message = await receive()
             received_bytes += len(message.get("body", b""))
             if received_bytes > self._max_body_bytes:
-                raise BodyTooLarge(f"The body is over {self._max_body_bytes} bytes, the most that is allowed.")
+                raise self._too_large()
             return message
 
         return limited_receive
