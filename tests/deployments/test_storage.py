@@ -28,6 +28,14 @@ OLD_ID = "0123456789abcdef0123456789abcdef.png"
 KEPT_S = 3600 + 300
 
 
+@pytest.fixture(autouse=True)
+def _ray_passes_records_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Ray keeps its loggers' records from the root logger, where caplog listens."""
+    for name in ("ray", "ray.serve"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    caplog.set_level(logging.INFO, "ray.serve")
+
+
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBucket]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
@@ -390,8 +398,3 @@ def test_every_setting_is_described() -> None:
 def test_errors_survive_the_way_between_processes() -> None:
     error = pickle.loads(pickle.dumps(PictureNotFound("There is no such picture.")))
     assert (type(error), str(error)) == (PictureNotFound, "There is no such picture.")
-
-
-@pytest.fixture(autouse=True)
-def _log_reaches_caplog(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
