@@ -18,13 +18,16 @@ VARIABLE = "IMAGE_URL_KEYS"
 MIN_KEY_CHARS = 32
 
 
-def load_url_keys(environ: Mapping[str, str], keys_file: Path | None, default_file: Path) -> tuple[SecretStr, ...]:
+def load_url_keys(
+    environ: Mapping[str, str], keys_file: Path | None, default_file: Path | None
+) -> tuple[SecretStr, ...]:
     """Finds the keys, the one that signs first.
 
     Args:
         environ: where `IMAGE_URL_KEYS` may stand: keys separated by commas.
         keys_file: the configured file, one key a line; used when the environment has none.
-        default_file: made with a fresh key when neither of the two is given, and read again by later runs.
+        default_file: made with a fresh key when neither of the two is given, and read again by later runs. None where
+            there is no place that all replicas and later runs see.
 
     Raises:
         ValueError: there is no key, or one is too short; says where, and nothing of the key.
@@ -34,6 +37,8 @@ def load_url_keys(environ: Mapping[str, str], keys_file: Path | None, default_fi
         return _checked(VARIABLE, listed.split(","))
     if keys_file is not None:
         return _checked(f"image URL key file {keys_file}", _lines(keys_file))
+    if default_file is None:
+        raise ValueError(f"no keys for image URLs: set {VARIABLE}, or name a file of keys in access.url_keys_file")
     if not default_file.exists():
         _make_key_file(default_file)
     return _checked(f"image URL key file {default_file}", _lines(default_file))

@@ -132,6 +132,11 @@ def test_weak_keys_are_refused_without_showing_them(listed: str, message: str, t
     assert "tooshort" not in str(refused.value)
 
 
+def test_no_place_for_a_key_asks_for_one() -> None:
+    with pytest.raises(ValueError, match=r"set IMAGE_URL_KEYS, or name a file of keys in access\.url_keys_file"):
+        load_url_keys({}, None, None)
+
+
 def test_empty_key_file_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# none yet\n")
     with pytest.raises(ValueError, match="keys: no key in it"):
