@@ -29,4 +29,39 @@ class CheckpointConfig(Settings):
 
 
 class EngineConfig(Settings):
-    """How the engine batches."""
+    """How the engine batches, and which of the device's abilities it uses."""
+
+    budget: int | None = Field(
+        None,
+        gt=0,
+        description="Most UNet rows x latent pixels of one forward pass. Unset: on a GPU measured at warm-up; on a CPU "
+        "eight rows of the checkpoint's own size.",
+    )
+    overtaking: float = Field(
+        4.0,
+        ge=0,
+        description="How far a shorter job may overtake: it passes a job that came up to this many times the "
+        "difference of their work (in seconds) before it. 0 is first come, first served.",
+    )
+    decode_batch: int = Field(4, ge=1, description="Most pictures of one VAE decode.")
+    encoder_threads: int = Field(2, ge=1, description="Threads that write PNG, JPEG and WebP.")
+    prompt_cache_bytes: int = Field(256 * 2**20, ge=0, description="Most memory of remembered prompt embeddings.")
+    preview_decoder: str | None = Field(
+        None,
+        description="An `AutoencoderTiny` for previews: hub id or folder. Unset: the checkpoint's VAE, downscaled.",
+    )
+    preview_px: int = Field(256, ge=16, description="Longest edge of a preview.")
+    heartbeat_timeout_s: float = Field(120, gt=0, description="A tick that takes longer fails the health check.")
+    warm_up_sizes: tuple[tuple[int, int], ...] = Field(
+        (), description="Picture sizes (width, height) whose kernels are made ready before the replica is."
+    )
+    channels_last: bool = Field(False, description="Lay the weights out for convolutions on tensor cores.")
+    fuse_qkv: bool = Field(False, description="One matrix product for query, key and value.")
+    compile: bool = Field(False, description="`torch.compile` the UNet, the ControlNet and the VAE's decoder.")
+    cuda_graphs: bool = Field(False, description="With `compile`: replay each bucket as a CUDA graph.")
+    row_buckets: tuple[int, ...] = Field(
+        (1, 2, 4, 6, 8, 12, 16), description="With `compile`: the row counts that a forward pass is padded to."
+    )
+    cache_dir: str | None = Field(
+        None, description="Folder that keeps compiled kernels and the memory probe's result between starts."
+    )

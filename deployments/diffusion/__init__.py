@@ -11,7 +11,7 @@ from torch.library import Library
 try:
     import torchvision
 except RuntimeError:
-    _operators = Library("torchvision", "FRAGMENT")
+    _operators = Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for _name in ("nms", "qnms"):
-        _operators.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _operators.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
     import torchvision  # noqa: F401

@@ -1,0 +1,57 @@
+"""Pixels → encoded pictures → the caller, in threads beside the engine's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from deployments.contracts import Done, GenerationFailed, PipelineResponse, Pixels, Preview
+from deployments.diffusion.request import Request
+from deployments.encoding import encode_picture
+
+logger = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Encodes pictures and posts them. A job whose caller has gone is not encoded."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="encode")
+
+    def preview(self, request: Request, index: int, pictures: list[Pixels | None]) -> None:
+        """Posts a preview of each picture of the job."""
+        request.previews.append(self._threads.submit(self._guarded, request, self._preview, index, pictures))
+
+    def done(self, request: Request, pictures: list[Pixels]) -> None:
+        """Posts the finished pictures."""
+        self._threads.submit(self._guarded, request, self._done, pictures)
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._threads.shutdown(wait=True)
+
+    def _guarded(self, request: Request, deliver: Callable[..., None], *arguments: object) -> None:
+        try:
+            if not request.abandoned:
+                deliver(request, *arguments)
+        except Exception:
+            logger.exception("request %s: a picture could not be written", request.job.request_id)
+            request.post(GenerationFailed("The picture could not be written."))
+
+    def _preview(self, request: Request, index: int, pictures: list[Pixels | None]) -> None:
+        for picture_index, (pixels, seed) in enumerate(zip(pictures, request.job.seeds, strict=True)):
+            if pixels is not None:
+                picture = encode_picture(pixels, request.job.encoding, seed)
+                request.post(Preview(index, picture_index, picture))
+
+    def _done(self, request: Request, pictures: list[Pixels]) -> None:
+        previews: list[Future[None]] = request.previews
+        wait(previews)  # they were handed to this pool before, so they are written or being written
+        job = request.job
+        encoded = tuple(
+            encode_picture(pixels, job.encoding, seed, (job.width_px, job.height_px))
+            for pixels, seed in zip(pictures, job.seeds, strict=True)
+        )
+        request.mark("encode")
+        request.post(Done(PipelineResponse(encoded, request.stages_s, request.trajectory.prompt.tokens)))

@@ -1,0 +1,141 @@
+"""One forward pass for the rows of several trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from deployments.diffusion.components import Components
+from deployments.diffusion.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The UNet's input, one row a sample; on the device, in the UNet's dtype."""
+
+    latents: torch.Tensor
+    timesteps: torch.Tensor
+    """(rows,) float32: each row has its own."""
+    prompt: torch.Tensor
+    pooled: torch.Tensor
+    time_ids: torch.Tensor
+    guidance: torch.Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def map(self, function: Any) -> Rows:
+        """Applies `function` to every tensor."""
+        values: dict[str, Any] = {
+            name: value if value is None else function(value) for name, value in vars(self).items()
+        }
+        return Rows(**values)
+
+
+class Denoiser:
+    """The UNet and the ControlNet, called for rows that share nothing but their shape."""
+
+    def __init__(self, components: Components, row_buckets: Sequence[int] = ()) -> None:
+        """`row_buckets`: the row counts that passes are padded to, for compiled models; empty for no padding."""
+        self._components = components
+        self._buckets = sorted(row_buckets)
+
+    def predict(self, trajectories: Sequence[Trajectory], rows_per_pass: int) -> list[torch.Tensor]:
+        """The UNet's output for each trajectory: (rows, channels, height, width) float32.
+
+        Args:
+            trajectories: All of one shape.
+            rows_per_pass: More rows than this are cut into several passes; rows are independent of each other.
+        """
+        if self._buckets:
+            rows_per_pass = min(rows_per_pass, self._buckets[-1])
+        rows, scales = self._gather(trajectories)
+        outputs = [
+            self._forward(rows.map(lambda t, a=start: t[a : a + rows_per_pass]), scales[start : start + rows_per_pass])
+            for start in range(0, len(rows), rows_per_pass)
+        ]
+        return list(torch.split(torch.cat(outputs).float(), [each.rows for each in trajectories]))
+
+    def _gather(self, trajectories: Sequence[Trajectory]) -> tuple[Rows, list[_Control | None]]:
+        dtype = self._components.unet.dtype
+        conditionings = [each.conditioning for each in trajectories]
+        timesteps = [float(each.timesteps[each.step_index]) for each in trajectories for _ in range(each.rows)]
+        guidance = [each.guidance for each in conditionings if each.guidance is not None]
+        rows = Rows(
+            latents=torch.cat([each.model_input() for each in trajectories]).to(dtype),
+            timesteps=self._to_device(torch.tensor(timesteps, dtype=torch.float32)),
+            prompt=torch.cat([each.prompt for each in conditionings]),
+            pooled=torch.cat([each.pooled for each in conditionings]),
+            time_ids=torch.cat([each.time_ids for each in conditionings]),
+            guidance=torch.cat(guidance) if guidance else None,
+        )
+        controls: list[_Control | None] = []
+        for each in trajectories:
+            scale, pose = each.control_scale(), each.conditioning.pose
+            controls += [_Control(scale, image) for image in pose] if scale and pose is not None else [None] * each.rows
+        return rows, controls
+
+    def _forward(self, rows: Rows, controls: Sequence[_Control | None]) -> torch.Tensor:
+        wanted = len(rows)
+        padded = rows.map(lambda t: self._pad(t, self._bucket(wanted)))
+        residuals = self._residuals(rows, controls, len(padded)) if any(controls) else {}
+        output: torch.Tensor = self._components.unet(
+            padded.latents,
+            padded.timesteps,
+            encoder_hidden_states=padded.prompt,
+            timestep_cond=padded.guidance,
+            added_cond_kwargs={"text_embeds": padded.pooled, "time_ids": padded.time_ids},
+            return_dict=False,
+            **residuals,
+        )[0]
+        return output[:wanted]
+
+    def _residuals(self, rows: Rows, controls: Sequence[_Control | None], padded_rows: int) -> dict[str, Any]:
+        """What the ControlNet adds to the UNet: nothing to rows without a pose, which it never sees."""
+        chosen = [(row, control) for row, control in enumerate(controls) if control]
+        where = self._to_device(torch.tensor([row for row, _ in chosen]))
+        bucket = self._bucket(len(chosen))
+        posed = rows.map(lambda t: self._pad(t[where], bucket))
+        scale = self._to_device(torch.tensor([control.scale for _, control in chosen], dtype=posed.latents.dtype))
+        down, middle = self._components.controlnet(
+            posed.latents,
+            posed.timesteps,
+            encoder_hidden_states=posed.prompt,
+            controlnet_cond=self._pad(torch.stack([control.image for _, control in chosen]), bucket),
+            conditioning_scale=self._pad(scale, bucket).view(-1, 1, 1, 1),
+            timestep_cond=posed.guidance,
+            added_cond_kwargs={"text_embeds": posed.pooled, "time_ids": posed.time_ids},
+            return_dict=False,
+        )
+
+        def spread(residual: torch.Tensor) -> torch.Tensor:
+            everywhere = residual.new_zeros(padded_rows, *residual.shape[1:])
+            return everywhere.index_copy_(0, where, residual[: len(chosen)])
+
+        return {
+            "down_block_additional_residuals": tuple(spread(each) for each in down),
+            "mid_block_additional_residual": spread(middle),
+        }
+
+    def _bucket(self, rows: int) -> int:
+        return next((bucket for bucket in self._buckets if bucket >= rows), rows)
+
+    def _pad(self, tensor: torch.Tensor, rows: int) -> torch.Tensor:
+        missing = rows - len(tensor)
+        return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
+
+    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Copies small host values without waiting for the device."""
+        if self._components.device.type != "cuda":
+            return tensor.to(self._components.device)
+        return tensor.pin_memory().to(self._components.device, non_blocking=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Control:
+    scale: float
+    image: torch.Tensor
+    """(3, height_px, width_px)"""

@@ -1,0 +1,145 @@
+"""The diffusion engine: continuous batching at the level of denoising steps.
+
+One thread owns the device and repeats a tick:
+
+    admit    take new jobs in; drop those that nobody waits for
+    forward  one UNet call for all rows of the jobs that are due, a timestep each
+    step     each job's own scheduler advances its own latents
+    finish   decode finished latents together; encoding goes to a thread pool
+
+Jobs join and leave at any tick, so a short job does not wait for a long one, and a cancelled one is gone within a step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future
+from typing import TypeAlias
+
+import torch
+
+from deployments.config import CheckpointConfig, EngineConfig
+from deployments.contracts import Done, Event, Job, JobTooLarge, Queued, ReplicaUnfit
+from deployments.diffusion.backlog import Backlog
+from deployments.diffusion.components import Components, load_components
+from deployments.diffusion.delivery import Delivery
+from deployments.diffusion.prompts import PromptEncoder
+from deployments.diffusion.request import Request
+from deployments.diffusion.start import plan
+from deployments.diffusion.stats import EngineStats
+from deployments.diffusion.ticker import Ticker
+
+logger = logging.getLogger(__name__)
+
+Loader: TypeAlias = Callable[[CheckpointConfig, str | None], Components]
+IDLE_HEARTBEAT_S = 1.0
+
+
+class DiffusionEngine:
+    """Draws jobs with one checkpoint on one device; see `deployments.contracts.Engine`."""
+
+    def __init__(
+        self, checkpoint: CheckpointConfig, config: EngineConfig | None = None, load: Loader = load_components
+    ) -> None:
+        """Loads the checkpoint and starts to warm up; jobs are taken at once and wait until it is done.
+
+        Raises:
+            CheckpointError: the checkpoint can't be loaded.
+        """
+        config = config or EngineConfig()
+        self._components = load(checkpoint, config.preview_decoder)
+        self._prompts = PromptEncoder(
+            self._components.text_to_image, checkpoint.max_prompt_chunks, config.prompt_cache_bytes
+        )
+        self._backlog = Backlog(config.overtaking)
+        self._delivery = Delivery(config.encoder_threads)
+        self._ticker = Ticker(self._components, config, self._backlog, self._prompts, self._delivery)
+        self._budget = config.budget or 8 * self._components.unet.config.sample_size**2
+        self._ticker.stats.budget = self._budget
+        self._heartbeat_timeout_s = config.heartbeat_timeout_s
+        self._heartbeat_s = time.monotonic()
+        self._stopping = False
+        self._warmed_up: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def warm_up(self) -> None:
+        """Returns when the kernels for the configured picture sizes are ready.
+
+        Raises:
+            Exception: what made the warm-up fail.
+        """
+        self._warmed_up.result()
+
+    @property
+    def stats(self) -> EngineStats:
+        """What the engine has counted so far."""
+        return self._ticker.stats
+
+    async def submit(self, job: Job) -> AsyncGenerator[Event, None]:
+        """Runs `job` and yields its events, `Done` last. Closing or cancelling the generator drops the job.
+
+        Raises:
+            JobError: the job can't be done as ordered; `JobTooLarge`, `PromptTooLong` and others.
+            DeadlineExceeded: its deadline passed.
+            GenerationFailed: it failed; the engine goes on.
+            ReplicaUnfit: the engine is shutting down or its device failed.
+        """
+        trajectory = plan(job, self._components, self._prompts)
+        if trajectory.shape.pixels > self._budget:
+            size = f"{job.render_width_px}x{job.render_height_px}"
+            raise JobTooLarge(f"size {size} is more than this server can draw.", "size")
+        request = Request(job, trajectory)
+        try:
+            yield Queued(self._backlog.add(request))
+            while True:
+                event = await request.receive()
+                yield event
+                if isinstance(event, Done):
+                    return
+        finally:
+            request.abandoned = True
+
+    def check_health(self) -> None:
+        """Raises `ReplicaUnfit` when the engine can no longer draw."""
+        if not self._thread.is_alive():
+            raise ReplicaUnfit("The engine has stopped.")
+        silent_s = time.monotonic() - self._heartbeat_s
+        if silent_s > self._heartbeat_timeout_s:
+            raise ReplicaUnfit(f"The engine has not finished a step for {silent_s:.0f} s.")
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuses new jobs, lets the others finish within `grace_s`, then closes."""
+        self._backlog.close("The replica is shutting down.")
+        await asyncio.to_thread(self._backlog.wait_until_empty, grace_s)
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Stops the engine; unfinished jobs end with `ReplicaUnfit`, finished pictures are still handed over."""
+        self._stopping = True
+        self._backlog.close("The replica is shutting down.")
+        self._thread.join()
+        self._delivery.close()
+
+    @torch.inference_mode()
+    def _run(self) -> None:
+        try:
+            self._ticker.warm_up()
+            self._warmed_up.set_result(None)
+            while not self._stopping:
+                self._heartbeat_s = time.monotonic()
+                if not self._ticker.tick():
+                    self._backlog.wait_for_work(IDLE_HEARTBEAT_S)
+        except Exception as error:
+            logger.exception("the engine has stopped")
+            if not self._warmed_up.done():
+                self._warmed_up.set_exception(error)
+        finally:
+            self._backlog.close("The replica's device has failed.")
+            for request in self._backlog.requests():
+                self._backlog.remove(request)
+                request.post(ReplicaUnfit("The replica can't finish this job."))

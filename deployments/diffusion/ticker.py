@@ -1,0 +1,177 @@
+"""One tick of the engine: what the device's thread does over and over."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from deployments.config import EngineConfig
+from deployments.contracts import GenerationFailed, Progress, ServiceError
+from deployments.diffusion.backlog import Backlog
+from deployments.diffusion.components import Components
+from deployments.diffusion.decoder import Decoder
+from deployments.diffusion.delivery import Delivery
+from deployments.diffusion.denoiser import Denoiser
+from deployments.diffusion.prompts import Embedding, PromptEncoder
+from deployments.diffusion.request import Request, deadline_exceeded
+from deployments.diffusion.start import begin, embed
+from deployments.diffusion.stats import EngineStats
+
+logger = logging.getLogger(__name__)
+
+
+class Ticker:
+    """Advances the jobs of a backlog. A job's own error ends that job; a broken device ends everything."""
+
+    def __init__(
+        self, components: Components, config: EngineConfig, backlog: Backlog, prompts: PromptEncoder, delivery: Delivery
+    ) -> None:
+        self.stats = EngineStats()
+        self._components = components
+        self._backlog = backlog
+        self._prompts = prompts
+        self._delivery = delivery
+        self._denoiser = Denoiser(components, config.row_buckets if config.compile else ())
+        self._decoder = Decoder(components, config.decode_batch, config.preview_px)
+        self._last_tick: torch.cuda.Event | None = None
+
+    def warm_up(self) -> None:
+        """Makes the kernels ready for the configured picture sizes."""
+
+    def tick(self) -> bool:
+        """Drops jobs, then advances those that are due by one step. False when there was nothing to do."""
+        self._drop()
+        requests = self._backlog.select(self.stats.budget)
+        if not requests:
+            return False
+        fresh = [each for each in requests if not each.trajectory.begun]
+        for request in fresh:
+            request.mark("queue")
+        self._together(fresh, self._begin)
+        requests = [each for each in requests if each.trajectory.begun]
+        started_s = time.monotonic()
+        self._together(requests, self._advance)
+        self._pace()
+        self.stats.ticks += 1
+        self.stats.rows = sum(each.trajectory.rows for each in requests)
+        if requests:
+            self._backlog.measured(sum(each.trajectory.cost for each in requests), time.monotonic() - started_s)
+        finished = [each for each in requests if each.trajectory.finished]
+        for request in finished:
+            request.mark("denoise")
+        self._together(finished, self._finish)
+        return True
+
+    def _drop(self) -> None:
+        """Ends the jobs that nobody waits for."""
+        requests = self._backlog.requests()
+        for request in requests:
+            if request.abandoned:
+                self._backlog.remove(request)
+                self.stats.cancelled += 1
+            elif request.overdue:
+                self._backlog.remove(request)
+                self.stats.overdue += 1
+                request.post(deadline_exceeded())
+        self.stats.running = sum(each.trajectory.begun for each in requests)
+        self.stats.waiting = len(requests) - self.stats.running
+
+    def _begin(self, requests: list[Request]) -> None:
+        trajectories = [each.trajectory for each in requests]
+        embeddings = embed(trajectories, self._components, self._prompts)
+        for request, rows in zip(requests, embeddings, strict=True):
+            self._together([request], partial(self._begin_one, rows))
+            request.mark("encode_prompt")
+
+    def _begin_one(self, rows: list[Embedding], requests: list[Request]) -> None:
+        (request,) = requests
+        begin(request.trajectory, rows, self._components)
+
+    def _advance(self, requests: list[Request]) -> None:
+        predictions = self._predict(requests)
+        for request, prediction in zip(requests, predictions, strict=True):
+            self._together([request], partial(self._step, prediction))
+
+    def _predict(self, requests: list[Request]) -> list[torch.Tensor]:
+        """The forward pass; when the device has no memory for it, again with half the rows."""
+        trajectories = [each.trajectory for each in requests]
+        pixels = trajectories[0].shape.pixels
+        while True:
+            rows_per_pass = max(1, self.stats.budget // pixels)
+            try:
+                return self._denoiser.predict(trajectories, rows_per_pass)
+            except torch.OutOfMemoryError:
+                self.stats.out_of_memory += 1
+                rows = min(rows_per_pass, sum(each.rows for each in trajectories))
+                if rows == 1:
+                    raise
+                self.stats.budget = rows // 2 * pixels
+                logger.warning("out of memory with %d rows of %d latent pixels; budget halved", rows, pixels)
+            torch.cuda.empty_cache()
+
+    def _step(self, prediction: torch.Tensor, requests: list[Request]) -> None:
+        (request,) = requests
+        trajectory = request.trajectory
+        trajectory.advance(prediction)
+        request.post(Progress(trajectory.step_index, trajectory.steps))
+        wanted = request.job.previews
+        if wanted and not trajectory.finished:
+            due = [round(trajectory.steps * (index + 1) / (wanted + 1)) for index in range(wanted)]
+            if trajectory.step_index in due:
+                index = due.index(trajectory.step_index)
+                self._delivery.preview(request, index, self._decoder.preview(trajectory.estimate))
+
+    def _finish(self, requests: list[Request]) -> None:
+        pictures = self._decoder.decode(torch.cat([each.trajectory.latents for each in requests]))
+        self.stats.nan_retries = self._decoder.nan_retries
+        for request in requests:
+            own = [pictures.pop(0) for _ in request.job.seeds]
+            request.mark("decode")
+            finite = [picture for picture in own if picture is not None]
+            if len(finite) < len(own):
+                self._fail(request, GenerationFailed("The model drew no valid picture for this job."))
+                continue
+            self._backlog.remove(request)
+            self.stats.finished += 1
+            self._delivery.done(request, finite)
+
+    def _together(self, requests: list[Request], action: Callable[[list[Request]], None]) -> None:
+        """Does `action` for all jobs at once; when that fails, for each alone, so that a bad job harms only itself."""
+        if not requests:
+            return
+        try:
+            action(requests)
+        except Exception as error:
+            if _device_is_broken(error):
+                raise
+            if len(requests) == 1:
+                self._fail(requests[0], error)
+                return
+        else:
+            return
+        for request in requests:
+            self._together([request], action)
+
+    def _fail(self, request: Request, error: Exception) -> None:
+        self._backlog.remove(request)
+        self.stats.failed += 1
+        logger.error("request %s failed", request.job.request_id, exc_info=error)
+        request.post(error if isinstance(error, ServiceError) else GenerationFailed("The picture could not be drawn."))
+
+    def _pace(self) -> None:
+        """Lets the device fall behind by one tick and no more. The one place where a tick waits for it."""
+        if self._components.device.type != "cuda":
+            return
+        last, self._last_tick = self._last_tick, torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._last_tick.record()
+        if last is not None:
+            last.synchronize()
+
+
+def _device_is_broken(error: Exception) -> bool:
+    """Whether nothing can be computed any more: a kernel failed, and every later call will fail like it."""
+    return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
