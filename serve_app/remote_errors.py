@@ -13,7 +13,12 @@ from ray.exceptions import (
     RayTaskError,
     WorkerCrashedError,
 )
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RayServeException,
+    ReplicaUnavailableError,
+)
 
 from deployments.contracts import ReplicaUnfit
 from serve_app.errors import QueueFull, ServiceUnavailable
@@ -30,9 +35,11 @@ REPLICA_LOST = (
 
 
 def unwrap(error: Exception) -> Exception:
-    """The exception that was raised on the replica."""
-    while isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
-        error = error.cause
+    """The exception that was raised on the replica, or Ray's own that says why there is none."""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        return unwrap(error.cause)
+    if type(error) is RayServeException and isinstance(error.__cause__, RayActorError):
+        return error.__cause__  # the replica whose response was an argument of this call died
     return error
 
 

@@ -1,0 +1,125 @@
+"""What happens when something breaks: nothing is lost, nothing hangs, nothing internal is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.openai_errors import assert_openai_error
+
+GENERATIONS = "/v1/images/generations"
+
+
+def generate(http: httpx.Client, prompt: str, **fields: Any) -> httpx.Response:
+    return http.post(GENERATIONS, json={"model": "dall-e-2", "prompt": prompt, **fields})
+
+
+def wait_for(file: Path, text: str) -> None:
+    """Waits until the engine has written `text`."""
+    deadline_s = time.monotonic() + 20
+    while not file.exists() or file.read_text() != text:
+        assert time.monotonic() < deadline_s, f"the engine did not write {text!r} into {file}"
+        time.sleep(0.02)
+
+
+def test_a_failed_job_says_so_and_is_not_worth_a_retry(http: httpx.Client) -> None:
+    answer = generate(http, "fail")
+    assert_openai_error(answer, 500, "generation_failed")
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_an_unexpected_error_shows_the_request_id_and_nothing_internal(http: httpx.Client) -> None:
+    for response_format in ("url", "b64_json"):
+        answer = generate(http, "bug", response_format=response_format)
+        message = assert_openai_error(answer, 500, "internal_error")
+        assert answer.headers["x-request-id"] in message
+        assert "secret" not in answer.text
+        assert answer.headers["x-should-retry"] == "false"
+
+
+def test_the_request_id_of_the_client_is_kept(http: httpx.Client) -> None:
+    answer = http.get("/v1/models/none", headers={"x-request-id": "client-7"})
+    assert answer.headers["x-request-id"] == "client-7"
+
+
+def test_a_replica_that_dies_is_replaced_by_another_and_the_picture_is_the_same(
+    http: httpx.Client, tmp_path: Path
+) -> None:
+    lives = tmp_path / "lives"
+    prompt = f"die={lives}"
+    lives.write_text("0")
+    whole = generate(http, prompt, seed=3, response_format="b64_json").json()["data"]
+    for response_format in ("b64_json", "url"):
+        lives.write_text("1")
+        answer = generate(http, prompt, seed=3, response_format=response_format)
+        assert answer.status_code == 200, answer.text
+        assert lives.read_text() == "0"
+        image = answer.json()["data"][0]
+        if response_format == "b64_json":
+            assert [image] == whole
+        else:
+            assert httpx.get(image["url"]).status_code == 200
+
+
+def test_a_second_death_is_503(http: httpx.Client, tmp_path: Path) -> None:
+    lives = tmp_path / "lives"
+    lives.write_text("2")
+    assert_openai_error(generate(http, f"die={lives}"), 503, "unavailable")
+    lives.write_text("0")
+    assert generate(http, f"die={lives}").status_code == 200
+
+
+def test_an_unfit_replica_is_503_after_a_second_try(http: httpx.Client) -> None:
+    assert_openai_error(generate(http, "unfit"), 503, "unavailable")
+
+
+def test_a_job_past_its_deadline_is_504_and_its_work_stops(http: httpx.Client, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    answer = generate(http, f"sleep=60 mark={mark}")
+    assert_openai_error(answer, 504, "timeout")
+    assert answer.headers["x-should-retry"] == "false"
+    wait_for(mark, "cancelled")
+
+
+@pytest.mark.parametrize("response_format", ["url", "b64_json"])
+def test_a_client_that_leaves_cancels_its_job(http: httpx.Client, tmp_path: Path, response_format: str) -> None:
+    mark = tmp_path / "mark"
+    fields = {"model": "dall-e-2", "prompt": f"sleep=8 mark={mark}", "response_format": response_format}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{http.base_url}{GENERATIONS[1:]}", json=fields, timeout=httpx.Timeout(5, read=0.5))
+    wait_for(mark, "cancelled")
+
+
+def test_a_full_queue_is_429_at_once_and_nothing_accepted_is_lost(fake_url: str) -> None:
+    """One replica takes 16 jobs and 64 wait; the rest of 120 is turned away while the first still run."""
+
+    async def flood() -> list[int]:
+        limits = httpx.Limits(max_connections=200)
+        async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+            body = {"model": "dall-e-2", "prompt": "sleep=1.2"}
+            answers = await asyncio.gather(*(client.post(fake_url + GENERATIONS, json=body) for _ in range(120)))
+        for answer in answers:
+            if answer.status_code != 200:
+                assert_openai_error(answer, 429, "queue_full")
+                assert answer.headers["retry-after"] == "5"
+                assert answer.elapsed.total_seconds() < 8
+        return [answer.status_code for answer in answers]
+
+    statuses = asyncio.run(flood())
+    assert statuses.count(200) >= 80
+    assert statuses.count(429) >= 10
+    assert statuses.count(200) + statuses.count(429) == 120
+
+
+def test_the_sdk_reads_code_and_request_id_of_an_error(fake_url: str) -> None:
+    client = openai.OpenAI(base_url=f"{fake_url}/v1", api_key="unused", max_retries=0)
+    with pytest.raises(openai.InternalServerError) as error:
+        client.images.generate(model="dall-e-2", prompt="fail")
+    assert error.value.code == "generation_failed"
+    assert error.value.request_id
