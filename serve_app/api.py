@@ -106,10 +106,11 @@ def open_routes(ingress: Ingress) -> APIRouter:
     @router.api_route("/images/{picture_id}", methods=["GET", "HEAD"], response_class=Response, tags=["Image URLs"])
     async def picture(request: Request, picture_id: str, expires: str = "", signature: str = "") -> Response:
         """Hands out a picture while its URL is valid."""
-        left_s = ingress.signer.verify(picture_id, expires, signature, time.time())
+        now_s = time.time()
+        expires_s = ingress.signer.verify(picture_id, expires, signature, now_s)
         data = await ingress.picture(picture_id)
         headers = {
-            "Cache-Control": f"private, max-age={int(left_s)}",
+            "Cache-Control": f"private, max-age={int(expires_s - now_s)}",
             "X-Content-Type-Options": "nosniff",
         }
         return Response(data, media_type=media_type(picture_id), headers=headers)
