@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import openai
@@ -63,6 +63,29 @@ def serve_url() -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
     ray.shutdown()
+
+
+class Deploy(Protocol):
+    """Serves a configuration with fake engines at its own route."""
+
+    def __call__(self, name: str, config: AppConfig) -> str:
+        """Returns the base URL."""
+        ...
+
+
+@pytest.fixture
+def deploy(serve_url: str) -> Iterator[Deploy]:
+    """Further services with fake engines, for the length of one test."""
+    names: list[str] = []
+
+    def deploy(name: str, config: AppConfig) -> str:
+        names.append(name)
+        serve.run(wire(config, build_fake_engine, build_fake_estimator), name=name, route_prefix=f"/{name}")
+        return f"{serve_url}/{name}"
+
+    yield deploy
+    for name in set(names):
+        serve.delete(name)
 
 
 @pytest.fixture(scope="session")
