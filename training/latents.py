@@ -1,0 +1,56 @@
+"""The training set: scenes with the latents of their pictures, rendered and encoded once a size and kept in `runs/`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from tqdm import trange
+
+from training.run import DEMO, RUNS, as_pixels
+from training.scenes import Scene, render, sample_scene
+
+COUNTS = {256: 12000, 512: 2400, 1024: 640}
+_PIXELS_A_BATCH = 16 * 256 * 256
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Scenes of one size."""
+
+    side_px: int
+    scenes: list[Scene]
+    latents: Tensor
+    """(n, 4, side / 16, side / 16) float16, scaled to deviation 1."""
+
+
+def load_vae(device: str) -> AutoencoderKL:
+    """The trained autoencoder in float32, frozen."""
+    vae = AutoencoderKL.from_pretrained(DEMO / "model" / "vae").to(device, memory_format=torch.channels_last)
+    return vae.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
+    """(n, h, w, 3) uint8 → scaled latents (n, 4, h / 16, w / 16) float32: the mean, without noise."""
+    pixels = as_pixels(torch.from_numpy(pictures).to(vae.device))
+    return vae.encode(pixels).latent_dist.mean * vae.config.scaling_factor
+
+
+def load_latents(side_px: int, seed: int, device: str, count: int | None = None, kind: str | None = None) -> Latents:
+    """The set of one size, from `runs/` where it was made before; `kind` limits it to one kind of scene."""
+    count = count or COUNTS[side_px]
+    generator = np.random.default_rng((seed, side_px))
+    scenes = [sample_scene(generator, kind) for _ in range(count)]
+    path = RUNS / f"latents_{kind or 'all'}_{side_px}_{seed}_{count}.pt"
+    if not path.exists():
+        vae = load_vae(device)
+        size = max(1, _PIXELS_A_BATCH // side_px**2)
+        parts = []
+        for start in trange(0, count, size, desc=f"encode {side_px} px", mininterval=10):
+            pictures = np.stack([render(scene, side_px) for scene in scenes[start : start + size]])
+            parts.append(encode(vae, pictures).half().cpu())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(torch.cat(parts), path)
+    return Latents(side_px, scenes, torch.load(path, weights_only=True))
