@@ -10,6 +10,9 @@ import time
 from collections.abc import Sequence
 from typing import get_args
 
+from ray import serve
+from ray.serve.exceptions import RayServeException
+
 from deployments.contracts import (
     Picture,
     PictureFormat,
@@ -39,7 +42,12 @@ class Storage:
     """The deployment that keeps pictures, in a folder or a bucket."""
 
     def __init__(self, config: StorageConfig) -> None:
-        """Opens the store and starts to delete expired pictures, those of earlier runs among them."""
+        """Opens the store and starts to delete expired pictures, those of earlier runs among them.
+
+        Raises:
+            ValueError: there are several replicas, and each would see pictures of its own.
+        """
+        config.check_replicas(_replica_count())
         self._store = config.open()
         self._sweeper = Sweeper(
             self._store,
@@ -123,6 +131,14 @@ class Storage:
             await self._store.delete_async(picture_ids)
         except Exception:
             logger.warning("%d pictures are left to the sweeper", len(picture_ids), exc_info=True)
+
+
+def _replica_count() -> int:
+    """How many replicas Serve runs; 1 outside Serve."""
+    try:
+        return int(serve.get_replica_context().world_size)
+    except RayServeException:
+        return 1
 
 
 def _check_id(picture_id: str) -> None:
