@@ -22,6 +22,9 @@ NUMERIC_FIELDS = frozenset(
 )
 """Form values are text; these become numbers where they look like one. Text stays text and is refused by its type."""
 
+BOOLEAN_FIELDS = frozenset({"stream"})
+"""Likewise, for true and false."""
+
 
 class Form(NamedTuple):
     """A multipart body."""
@@ -38,8 +41,8 @@ async def read_json(request: Request) -> dict[str, Any]:
         InvalidRequest: malformed JSON (NaN, lone surrogates and endless nesting included), or not an object.
         BodyTooLarge: see `middleware.py`.
     """
-    if _media_type(request) != "application/json":
-        raise UnsupportedMediaType(f"Send Content-Type: application/json; got {_media_type(request)!r}.")
+    if media_type(request) != "application/json":
+        raise UnsupportedMediaType(f"Send Content-Type: application/json; got {media_type(request)!r}.")
     body = await request.body()
     try:
         fields = from_json(body, allow_inf_nan=False)
@@ -57,8 +60,8 @@ async def read_form(request: Request, max_files: int = 32) -> Form:
         UnsupportedMediaType: the content type is not multipart/form-data.
         InvalidRequest: broken multipart, a field given twice.
     """
-    if _media_type(request) != "multipart/form-data":
-        raise UnsupportedMediaType(f"Send Content-Type: multipart/form-data; got {_media_type(request)!r}.")
+    if media_type(request) != "multipart/form-data":
+        raise UnsupportedMediaType(f"Send Content-Type: multipart/form-data; got {media_type(request)!r}.")
     form = Form({}, {})
     try:
         async with request.form(max_files=max_files, max_fields=256) as parts:
@@ -68,10 +71,16 @@ async def read_form(request: Request, max_files: int = 32) -> Form:
                 elif value:
                     if name in form.fields:
                         raise InvalidRequest(f"'{name[:64]}' is given twice.", name[:64])
-                    form.fields[name] = _number(value) if name in NUMERIC_FIELDS else value
+                    form.fields[name] = _typed(name, value)
     except (MultiPartException, HTTPException, FormParserError, ValueError, KeyError) as error:
         raise InvalidRequest("The body is not valid multipart/form-data.") from error
     return form
+
+
+def _typed(name: str, text: str) -> object:
+    if name in BOOLEAN_FIELDS:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    return _number(text) if name in NUMERIC_FIELDS else text
 
 
 def _number(text: str) -> int | float | str:
@@ -80,5 +89,6 @@ def _number(text: str) -> int | float | str:
     return float(text) if _NUMBER.fullmatch(text) else text
 
 
-def _media_type(request: Request) -> str:
+def media_type(request: Request) -> str:
+    """The body's content type, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()[:80]

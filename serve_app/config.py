@@ -36,6 +36,21 @@ class Preset(Settings):
     scheduler: Scheduler = Field(description="A name of the scheduler table.")
 
 
+class Style(Settings):
+    """What a `style` changes of the quality's preset; unset values stay the preset's."""
+
+    steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps.")
+    guidance_scale: float | None = Field(None, ge=0, le=100, description="Classifier-free guidance.")
+    scheduler: Scheduler | None = Field(None, description="A name of the scheduler table.")
+
+
+class InputFidelity(Style):
+    """What an `input_fidelity` changes: `strength` in edits, `controlnet_scale` in pose-guided ones, and a style's."""
+
+    strength: float | None = Field(None, gt=0, le=1, description="How much is drawn anew.")
+    controlnet_scale: float | None = Field(None, ge=0, le=2, description="The ControlNet's weight.")
+
+
 class ServedName(Settings):
     """One name that clients can send as `model`."""
 
@@ -55,6 +70,7 @@ class ServedName(Settings):
     qualities: dict[str, str] = Field(
         {}, description="Further qualities that clients of this name send, each with the preset that answers it."
     )
+    default_quality: str | None = Field(None, description="The quality where the request names none; else the model's.")
 
 
 class ModelConfig(Settings):
@@ -70,7 +86,10 @@ class ModelConfig(Settings):
     default_size: str = Field("1024x1024", description="The size where the request names none, or `auto`.")
     presets: dict[str, Preset] = Field(min_length=1, description="Qualities on offer.")
     default_quality: str = Field("smooth", description="The quality where the request names none.")
+    styles: dict[str, Style] = Field({}, description="What each `style` of a generation changes.")
+    input_fidelities: dict[str, InputFidelity] = Field({}, description="What each `input_fidelity` of an edit changes.")
     strength: float = Field(0.7, gt=0, le=1, description="Edits: how much is drawn anew where the request is silent.")
+    mask_strength: float = Field(1.0, gt=0, le=1, description="Edits with a mask: the same, of what the mask opens.")
     controlnet_scale: float = Field(1.0, ge=0, le=2, description="Pose: the ControlNet's weight, likewise.")
     max_steps: int = Field(150, ge=1, le=1000, description="Most steps a request may ask for.")
 
@@ -83,6 +102,8 @@ class ModelConfig(Settings):
                 _known(f"names.{name}.sizes.{size}", answer, self.sizes)
             for quality, answer in served.qualities.items():
                 _known(f"names.{name}.qualities.{quality}", answer, self.presets)
+            if served.default_quality is not None:
+                _known(f"names.{name}.default_quality", served.default_quality, {**self.presets, **served.qualities})
             if served.task == "pose" and not self.poses:
                 raise ValueError(f"names.{name}.task is 'pose', but the checkpoint has no controlnet")
         if bool(self.checkpoint.controlnet) != bool(self.checkpoint.pose_estimator):

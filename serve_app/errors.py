@@ -104,22 +104,28 @@ def error_body(message: str, type_: str, param: str | None = None, code: str | N
     return {"error": {"message": message, "type": type_, "param": param, "code": code}}
 
 
-def error_response(error: Exception, request_id: str) -> JSONResponse:
-    """The answer to `error`. Messages of our own errors are meant for the client; no other text leaves the service."""
+def error_content(error: Exception, request_id: str) -> dict[str, Any]:
+    """The body that answers `error`. Messages of our own errors are meant for the client; no other text leaves."""
     row = TABLE.row(error)
     if isinstance(error, contracts.ServiceError):
         message, param = error.message, error.param
     else:
         logger.error("request %s failed", request_id, exc_info=error)
         message, param = "The server had an error while processing your request.", None
+    if row.status >= 500:
+        message = f"{message} (request id: {request_id})"
+    return error_body(message, row.type, param, row.code)
+
+
+def error_response(error: Exception, request_id: str) -> JSONResponse:
+    """The answer to `error`."""
+    row = TABLE.row(error)
     headers = {} if row.retry else {"x-should-retry": "false"}
     if isinstance(error, QueueFull):
         headers["Retry-After"] = str(error.retry_after_s)
     if row.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if row.status >= 500:
-        message = f"{message} (request id: {request_id})"
-    return JSONResponse(error_body(message, row.type, param, row.code), row.status, headers)
+    return JSONResponse(error_content(error, request_id), row.status, headers)
 
 
 def request_id_of(request: Request) -> str:

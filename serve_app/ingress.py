@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import logging
-import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from pydantic import SecretStr
-from ray.serve.handle import DeploymentHandle, DeploymentResponse
+from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from deployments.contracts import (
-    DeadlineExceeded,
-    ImageEditJob,
-    PipelineResponse,
-    PoseControlJob,
-    StoredPicture,
-    StoredResponse,
-)
+from deployments.contracts import Done, Preview, Progress
 from serve_app.access import KeyRing
+from serve_app.answers import Answers, Operation, completed_images, partial_image
 from serve_app.catalog import Catalog
 from serve_app.config import AppConfig
+from serve_app.dispatch import Dispatch, Pipelines
 from serve_app.health import GraphHealth
 from serve_app.jobs import JobBuilder, Order
 from serve_app.metrics import Metrics
 from serve_app.records import RequestRecord
-from serve_app.remote_errors import REPLICA_LOST, translate, unwrap
-from serve_app.schemas import ImageObject, ImagesResponse
+from serve_app.responses import CompletedImage, ImagesResponse, PartialImage
 from serve_app.signing import UrlSigner
 
-T = TypeVar("T")
+__all__ = ["Ingress", "Pipelines"]
 
 logger = logging.getLogger("ray.serve")
-
-
-class Pipelines(NamedTuple):
-    """Handles of one model's deployments."""
-
-    text_to_image: DeploymentHandle[Any]
-    image_edit: DeploymentHandle[Any]
-    pose_control: DeploymentHandle[Any] | None
 
 
 class Ingress:
@@ -67,7 +51,8 @@ class Ingress:
             logger.warning("No API keys are configured (access.key_file): only this machine is served.")
         self.metrics = Metrics()
         self.health = GraphHealth(deployment_models)
-        self._pipelines = pipelines
+        self._answers = Answers(self.signer, config.public_url)
+        self._dispatch = Dispatch(pipelines, storage, config.limits)
         self._storage = storage
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -82,18 +67,29 @@ class Ingress:
         Raises:
             QueueFull, DeadlineExceeded, ServiceUnavailable, JobError, GenerationFailed, StoreUnavailable
         """
-        record.model, record.pictures = order.entry.name, len(order.job.seeds)
-        as_url = order.response_format == "url"
-        response = await self._within_deadline(order, self._draw_twice(order, store=as_url, record=record))
+        _note(record, order)
+        response = await self._dispatch.draw(order, record)
         record.stages_s = response.stages_s
-        created = int(time.time())
-        if isinstance(response, StoredResponse):
-            data = [ImageObject(url=self._url(base_url, p, created), seed=p.seed) for p in response.pictures]
-            pose = {"url_pose": self._url(base_url, response.skeleton, created)} if response.skeleton else {}
-        else:
-            data = [ImageObject(b64_json=_base64(p.data), seed=p.seed) for p in response.pictures]
-            pose = {"b64_json_pose": _base64(response.skeleton.data)} if response.skeleton else {}
-        return ImagesResponse(created=created, data=[image.model_copy(update=pose) for image in data])
+        return self._answers.images(order, response, base_url)
+
+    async def stream(
+        self, order: Order, operation: Operation, record: RequestRecord
+    ) -> AsyncGenerator[Progress | PartialImage | CompletedImage, None]:
+        """Draws an order and yields its progress and previews as they come, then its pictures.
+
+        Closing the iterator drops the job. Raises as `answer` does.
+        """
+        _note(record, order)
+        async with aclosing(self._dispatch.events(order, record)) as events:
+            async for event in events:
+                if isinstance(event, Progress):
+                    yield event
+                elif isinstance(event, Preview):
+                    yield partial_image(order, operation, event)
+                elif isinstance(event, Done):
+                    record.stages_s = event.response.stages_s
+                    for completed in completed_images(order, operation, event.response):
+                        yield completed
 
     async def picture(self, picture_id: str) -> bytes:
         """The bytes of a stored picture.
@@ -101,53 +97,10 @@ class Ingress:
         Raises:
             PictureNotFound, StoreUnavailable, ServiceUnavailable
         """
-        data: bytes = await self._translated(self._storage.get.remote(picture_id))
+        data: bytes = await self._dispatch.translated(self._storage.get.remote(picture_id))
         return data
 
-    async def _draw_twice(self, order: Order, store: bool, record: RequestRecord) -> StoredResponse | PipelineResponse:
-        """A job whose replica is lost is sent once more: the same job gives the same picture."""
-        try:
-            return await self._draw(order, store)
-        except Exception as error:
-            if not isinstance(unwrap(error), REPLICA_LOST):
-                raise self._translate(error) from error
-            record.retries += 1
-        response: StoredResponse | PipelineResponse = await self._translated(self._draw(order, store))
-        return response
 
-    def _draw(self, order: Order, store: bool) -> DeploymentResponse[Any]:
-        pipelines = self._pipelines[order.entry.model.id]
-        pipeline: DeploymentHandle[Any] | None = pipelines.text_to_image
-        if isinstance(order.job, ImageEditJob):
-            pipeline = pipelines.image_edit
-        elif isinstance(order.job, PoseControlJob):
-            pipeline = pipelines.pose_control
-        assert pipeline is not None, "JobBuilder refuses poses for models without a ControlNet"
-        response: DeploymentResponse[Any] = pipeline.draw.remote(order.job)
-        # The response itself goes to storage: the bytes pass through Ray's object store and not through this process.
-        return self._storage.put.remote(response) if store else response
-
-    async def _within_deadline(self, order: Order, work: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(order.job.deadline_unix_s - time.time()):
-                return await work
-        except TimeoutError:
-            timeout_s = self.config.limits.request_timeout_s
-            raise DeadlineExceeded(f"The pictures were not done within {timeout_s:g} s.") from None
-
-    async def _translated(self, response: Awaitable[T]) -> T:
-        try:
-            return await response
-        except Exception as error:
-            raise self._translate(error) from error
-
-    def _translate(self, error: Exception) -> Exception:
-        return translate(error, self.config.limits.retry_after_s)
-
-    def _url(self, base_url: str, picture: StoredPicture, created: int) -> str:
-        base = (self.config.public_url or base_url).rstrip("/")
-        return f"{base}/images/{picture.id}?{self.signer.sign(picture.id, created)}"
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+def _note(record: RequestRecord, order: Order) -> None:
+    record.model, record.pictures = order.entry.name, len(order.job.seeds)
+    record.details = {"size": f"{order.job.width_px}x{order.job.height_px}", "steps": order.job.steps}

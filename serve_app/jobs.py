@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any, Literal, NamedTuple
 
-from deployments.contracts import Encoding, ImageEditJob, PoseControlJob, TextToImageJob
+from deployments.contracts import ImageEditJob, Pixels, PoseControlJob, TextToImageJob
 from deployments.schedulers import SCHEDULERS
+from serve_app import choices
 from serve_app.catalog import Entry
-from serve_app.config import AppConfig
+from serve_app.choices import first_set
+from serve_app.config import AppConfig, InputFidelity, Style
 from serve_app.errors import InvalidRequest
-from serve_app.schemas import COUNT_MAX, SEED_MAX, EditRequest, GenerationRequest, ImagesRequest, invalid, short
-from serve_app.uploads import read_picture
+from serve_app.schemas import (
+    EditRequest,
+    GenerationRequest,
+    ImagesRequest,
+    PromptRequest,
+    VariationRequest,
+    invalid,
+)
+from serve_app.uploads import read_mask, read_picture, upright_size_px
+
+POSE_USER = "cn"
+"""The `user` that asks for a pose-guided edit, as the reference has it."""
 
 
 class Order(NamedTuple):
@@ -20,6 +31,10 @@ class Order(NamedTuple):
     job: TextToImageJob | ImageEditJob | PoseControlJob
     entry: Entry
     response_format: Literal["url", "b64_json"]
+    quality: str
+    """The request's word for it, or the name of the preset that it left to the server."""
+    safety_identifier: str | None
+    """Who the picture is for, in the client's own terms."""
 
 
 class JobBuilder:
@@ -34,62 +49,98 @@ class JobBuilder:
         Raises:
             InvalidRequest: naming the field, its value and what is allowed.
         """
-        return self._order(wire, entry, TextToImageJob(**self._common(wire, entry, request_id, now_s)))
+        style = choices.override("style", wire.style, entry.model.styles, Style())
+        return self._order(wire, entry, TextToImageJob(**self._common(wire, entry, style, request_id, now_s)))
 
-    def image_edit(self, wire: EditRequest, entry: Entry, image: bytes, request_id: str, now_s: float) -> Order:
+    def image_edit(
+        self, wire: EditRequest, entry: Entry, image: bytes, mask: bytes | None, request_id: str, now_s: float
+    ) -> Order:
         """The order of an edit: img2img, or pose-guided where `user` is `cn` or the name's task is `pose`.
 
-        Decodes `image`: call it off the event loop.
+        Decodes `image` and `mask`: call it off the event loop.
 
         Raises:
             InvalidRequest, BadUpload: naming the field, its value and what is allowed.
         """
-        pose = wire.user == "cn" or entry.served.task == "pose"
-        common = self._common(wire, entry, request_id, now_s)
-        if pose and not entry.model.poses:
-            raise InvalidRequest(f"The model {entry.name!r} has no ControlNet, so it can't take poses.", "user")
-        foreign = "strength" if pose else "controlnet_scale"
-        if getattr(wire, foreign) is not None:
-            kind = "a pose-guided edit" if pose else "an edit without user=cn"
-            raise InvalidRequest(f"'{foreign}' has no effect on {kind}; leave it out.", foreign)
-        pixels = read_picture(
+        fidelity = choices.override(
+            "input_fidelity", wire.input_fidelity, entry.model.input_fidelities, InputFidelity()
+        )
+        common = self._common(wire, entry, fidelity, request_id, now_s)
+        pose = wire.user == POSE_USER or entry.served.task == "pose"
+        if pose:
+            _check_pose(wire, entry, mask)
+            scale = first_set(wire.controlnet_scale, fidelity.controlnet_scale, entry.model.controlnet_scale)
+            pixels = self._read(image, common)
+            return self._order(wire, entry, PoseControlJob(**common, image=pixels, controlnet_scale=scale))
+        if wire.controlnet_scale is not None:
+            raise InvalidRequest("'controlnet_scale' has no effect on an edit without user=cn.", "controlnet_scale")
+        strength = entry.model.strength if mask is None else entry.model.mask_strength
+        job = ImageEditJob(
+            **common,
+            image=self._read(image, common),
+            strength=first_set(wire.strength, fidelity.strength, strength),
+            mask=None if mask is None else self._read_mask(mask, image, common),
+        )
+        return self._order(wire, entry, job)
+
+    def variation(self, wire: VariationRequest, entry: Entry, image: bytes, request_id: str, now_s: float) -> Order:
+        """The order of a variation: img2img without a prompt. Decodes `image`: call it off the event loop.
+
+        Raises:
+            InvalidRequest, BadUpload: naming the field, its value and what is allowed.
+        """
+        common = self._common(wire, entry, InputFidelity(), request_id, now_s)
+        strength = first_set(wire.strength, entry.model.strength)
+        return self._order(wire, entry, ImageEditJob(**common, image=self._read(image, common), strength=strength))
+
+    def _read(self, image: bytes, common: dict[str, Any]) -> Pixels:
+        return read_picture(
             image,
             width_px=common["render_width_px"],
             height_px=common["render_height_px"],
             max_image_pixels=self._config.limits.max_image_pixels,
         )
-        if pose:
-            scale = entry.model.controlnet_scale if wire.controlnet_scale is None else wire.controlnet_scale
-            return self._order(wire, entry, PoseControlJob(**common, image=pixels, controlnet_scale=scale))
-        strength = entry.model.strength if wire.strength is None else wire.strength
-        return self._order(wire, entry, ImageEditJob(**common, image=pixels, strength=strength))
+
+    def _read_mask(self, mask: bytes, image: bytes, common: dict[str, Any]) -> Pixels:
+        max_image_pixels = self._config.limits.max_image_pixels
+        return read_mask(
+            mask,
+            image_size_px=upright_size_px(image, max_image_pixels=max_image_pixels),
+            width_px=common["render_width_px"],
+            height_px=common["render_height_px"],
+            max_image_pixels=max_image_pixels,
+        )
 
     def _order(self, wire: ImagesRequest, entry: Entry, job: TextToImageJob | ImageEditJob | PoseControlJob) -> Order:
-        return Order(job, entry, wire.response_format or entry.served.response_format)
+        user = None if wire.user == POSE_USER else wire.user
+        return Order(
+            job=job,
+            entry=entry,
+            response_format=wire.response_format or entry.served.response_format,
+            quality=choices.quality(wire, entry),
+            safety_identifier=wire.safety_identifier or user,
+        )
 
-    def _common(self, wire: ImagesRequest, entry: Entry, request_id: str, now_s: float) -> dict[str, Any]:
+    def _common(
+        self, wire: ImagesRequest, entry: Entry, change: Style, request_id: str, now_s: float
+    ) -> dict[str, Any]:
+        """What all kinds of jobs have. A field of the request goes before `change`, and that before the preset."""
         limits, model = self._config.limits, entry.model
-        for name in ("prompt", "negative_prompt"):
-            text = getattr(wire, name) or ""
-            if len(text) > limits.max_prompt_chars:
-                raise InvalidRequest(
-                    f"'{name}' has {len(text)} characters; at most {limits.max_prompt_chars} are allowed.", name
-                )
-        size = _choose("size", wire.size, model.default_size, entry.served.sizes, model.sizes)
-        quality = _choose("quality", wire.quality, model.default_quality, entry.served.qualities, model.presets)
-        preset = model.presets[quality]
-        if wire.scheduler is not None and wire.scheduler not in SCHEDULERS:
-            raise invalid("scheduler", wire.scheduler, f"one of {', '.join(SCHEDULERS)}")
+        prompt = wire.prompt if isinstance(wire, PromptRequest) else ""
+        negative_prompt = wire.negative_prompt or ""
+        choices.check_length("prompt", prompt, limits.max_prompt_chars)
+        choices.check_length("negative_prompt", negative_prompt, limits.max_prompt_chars)
+        choices.check_known("scheduler", wire.scheduler, SCHEDULERS)
+        size, render_size = choices.sizes(wire, entry)
+        preset = choices.preset(wire, entry)
         if wire.steps is not None and wire.steps > model.max_steps:
             raise invalid("steps", wire.steps, f"a whole number from 1 to {model.max_steps}")
-        width_px, height_px = _pixels(size)
-        render_width_px, render_height_px = _pixels(model.sizes[size])
-        steps = wire.steps or preset.steps
-        guidance_scale = preset.guidance_scale if wire.guidance_scale is None else wire.guidance_scale
-        scheduler = wire.scheduler or preset.scheduler
+        steps = first_set(wire.steps, change.steps, preset.steps)
+        guidance_scale = first_set(wire.guidance_scale, change.guidance_scale, preset.guidance_scale)
+        scheduler = first_set(wire.scheduler, change.scheduler, preset.scheduler)
         parameters = {
-            "prompt": wire.prompt,
-            "negative_prompt": wire.negative_prompt or "",
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
             "steps": str(steps),
             "guidance_scale": str(guidance_scale),
             "scheduler": scheduler,
@@ -97,45 +148,25 @@ class JobBuilder:
         }
         return {
             "request_id": request_id,
-            "prompt": wire.prompt,
-            "negative_prompt": wire.negative_prompt or "",
-            "width_px": width_px,
-            "height_px": height_px,
-            "render_width_px": render_width_px,
-            "render_height_px": render_height_px,
-            "seeds": _seeds(wire, entry),
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
+            "width_px": size.width_px,
+            "height_px": size.height_px,
+            "render_width_px": render_size.width_px,
+            "render_height_px": render_size.height_px,
+            "seeds": choices.seeds(wire, entry),
             "steps": steps,
             "guidance_scale": guidance_scale,
             "scheduler": scheduler,
             "deadline_unix_s": now_s + limits.request_timeout_s,
-            "encoding": Encoding(parameters=parameters if self._config.embed_parameters else {}),
+            "encoding": choices.encoding(wire, parameters if self._config.embed_parameters else {}),
+            "previews": choices.previews(wire),
         }
 
 
-def _choose(field: str, value: str | None, default: str, aliases: dict[str, str], allowed: dict[Any, Any]) -> str:
-    """The model's own value for a request's size or quality."""
-    if value is None or (value == "auto" and "auto" not in allowed):
-        return default
-    value = aliases.get(value, value)
-    if value not in allowed:
-        raise invalid(field, value, f"one of {', '.join([*allowed, *aliases])}, or auto")
-    return value
-
-
-def _pixels(size: str) -> tuple[int, int]:
-    width_px, height_px = size.split("x")
-    return int(width_px), int(height_px)
-
-
-def _seeds(wire: ImagesRequest, entry: Entry) -> tuple[int, ...]:
-    """Picture k is drawn with the first seed plus k."""
-    n_is_seed = entry.served.n_means == "seed" and wire.seed is None
-    count = 1 if n_is_seed or wire.n is None else wire.n
-    if not 1 <= count <= COUNT_MAX:
-        raise invalid("n", wire.n, f"a whole number from 1 to {COUNT_MAX}")
-    first = wire.n if n_is_seed else wire.seed
-    if first is None:
-        first = secrets.randbelow(SEED_MAX - COUNT_MAX)
-    if first + count - 1 > SEED_MAX:
-        raise InvalidRequest(f"'seed' + 'n' - 1 must be at most {SEED_MAX}; got {short(first)} and {count}.", "seed")
-    return tuple(range(first, first + count))
+def _check_pose(wire: EditRequest, entry: Entry, mask: bytes | None) -> None:
+    if not entry.model.poses:
+        raise InvalidRequest(f"The model {entry.name!r} has no ControlNet, so it can't take poses.", "user")
+    for name, value in (("strength", wire.strength), ("mask", mask)):
+        if value is not None:
+            raise InvalidRequest(f"'{name}' has no effect on a pose-guided edit; leave it out.", name)

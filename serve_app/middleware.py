@@ -55,6 +55,7 @@ class RequestLog:
                 raise
             await error_response(error, request_id_of(request))(scope, receive, watched_send)
         finally:
+            status = record.late_status or status
             self._metrics.observe(_route(scope), status, record)
             _log(request, status, record, time.perf_counter() - start_s)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from deployments.contracts import PictureFormat
 from serve_app.errors import InvalidRequest
 
 SEED_MAX = 2**63 - 1
@@ -20,6 +21,17 @@ COUNT_MAX = 10
 
 Seed = Annotated[int, Field(ge=0, le=SEED_MAX, description=f"a whole number from 0 to {SEED_MAX}")]
 Text = Annotated[str, Field(description="text")]
+Strength = Annotated[float, Field(gt=0, le=1)]
+STRENGTHS = "a number over 0, at most 1"
+
+REFUSED = {
+    "complexity": "no plan is made before the picture is drawn; 'quality' and 'steps' say how much work goes into it",
+    "frame_count": "this server draws still pictures",
+    "frame_duration_ms": "this server draws still pictures",
+    "svg": "this server draws pixels",
+    "markup": "paint the marks into the image, or send a 'mask'",
+}
+"""Parameters of OpenAI's API that have no meaning for these models, and why."""
 
 
 class WireModel(BaseModel):
@@ -29,11 +41,8 @@ class WireModel(BaseModel):
 
 
 class ImagesRequest(WireModel):
-    """What both image routes take. A field's description is what an error says is allowed."""
+    """What all image routes take. A field's description is what an error says is allowed."""
 
-    prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
-        description="text that is not empty"
-    )
     model: Text | None = None
     n: Annotated[int, Field(ge=0, le=SEED_MAX)] | None = Field(
         None, description=f"a whole number: 1 to {COUNT_MAX} images, or a seed where the model's n is one"
@@ -41,7 +50,15 @@ class ImagesRequest(WireModel):
     size: Text | None = None
     quality: Text | None = None
     response_format: Literal["url", "b64_json"] | None = Field(None, description="url or b64_json")
+    output_format: PictureFormat | None = Field(None, description="png, jpeg or webp")
+    output_compression: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        None, description="a whole number from 0 to 100"
+    )
+    background: Literal["opaque", "auto"] | None = Field(
+        None, description="opaque or auto (the model draws no transparency)"
+    )
     user: Text | None = None
+    safety_identifier: Text | None = None
     seed: Seed | None = Field(None, description=f"a whole number from 0 to {SEED_MAX}")
     negative_prompt: str | None = Field(None, description="text")
     steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="a whole number from 1")
@@ -49,54 +66,35 @@ class ImagesRequest(WireModel):
     scheduler: Text | None = None
 
 
-class GenerationRequest(ImagesRequest):
+class PromptRequest(ImagesRequest):
+    """What the routes with a prompt take; these can stream."""
+
+    prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="text that is not empty"
+    )
+    moderation: Literal["low", "auto"] | None = Field(None, description="low or auto")
+    stream: bool | None = Field(None, description="true or false")
+    partial_images: Annotated[int, Field(ge=0, le=3)] | None = Field(None, description="a whole number from 0 to 3")
+
+
+class GenerationRequest(PromptRequest):
     """Body of POST /v1/images/generations (JSON)."""
 
+    style: Text | None = None
 
-class EditRequest(ImagesRequest):
-    """Fields of POST /v1/images/edits (multipart), next to the file `image`."""
 
-    strength: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="a number over 0, at most 1")
+class EditRequest(PromptRequest):
+    """Fields of POST /v1/images/edits (multipart or JSON), next to its pictures."""
+
+    input_fidelity: Text | None = None
+    strength: Strength | None = Field(None, description=STRENGTHS)
     controlnet_scale: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="a number from 0 to 2")
 
 
-class ImageObject(BaseModel):
-    """One picture of an answer."""
+class VariationRequest(ImagesRequest):
+    """Fields of POST /v1/images/variations (multipart), next to its picture."""
 
-    url: str | None = None
-    """Where the picture can be fetched until it expires."""
-    b64_json: str | None = None
-    """The picture itself, base64."""
-    url_pose: str | None = None
-    """Pose-guided edits: the skeleton that was used."""
-    b64_json_pose: str | None = None
-    seed: int
-    """The seed that draws this picture again."""
-
-
-class ImagesResponse(BaseModel):
-    """The answer of the image routes."""
-
-    created: int
-    """Unix seconds."""
-    data: list[ImageObject]
-
-
-class ModelObject(BaseModel):
-    """One served name."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    """Unix seconds: when this server started to serve it."""
-    owned_by: str
-
-
-class ModelList(BaseModel):
-    """The answer of GET /v1/models."""
-
-    object: Literal["list"] = "list"
-    data: list[ModelObject]
+    strength: Strength | None = Field(None, description=STRENGTHS)
 
 
 RequestT = TypeVar("RequestT", bound=ImagesRequest)
@@ -109,6 +107,8 @@ def parse_request(wire_type: type[RequestT], fields: dict[str, Any], ignore_unkn
         InvalidRequest: naming the first field that is wrong, its value and what is allowed.
     """
     unknown = sorted(fields.keys() - wire_type.model_fields.keys())
+    for name in unknown:
+        refuse_unsupported(name)
     if unknown and ignore_unknown:
         fields = {name: value for name, value in fields.items() if name in wire_type.model_fields}
     elif unknown:
@@ -122,6 +122,17 @@ def parse_request(wire_type: type[RequestT], fields: dict[str, Any], ignore_unkn
         if problem["type"] == "missing":
             raise InvalidRequest(f"'{name}' is required.", name) from None
         raise invalid(name, fields[name], wire_type.model_fields[name].description or "text") from None
+
+
+def refuse_unsupported(name: str) -> None:
+    """Says why, where a field or file belongs to OpenAI's API and not to this one; `svg[model]` counts as `svg`.
+
+    Raises:
+        InvalidRequest: naming it.
+    """
+    parameter = name.partition("[")[0]
+    if parameter in REFUSED:
+        raise InvalidRequest(f"'{parameter}' is not supported: {REFUSED[parameter]}.", parameter)
 
 
 def invalid(name: str, value: object, allowed: str) -> InvalidRequest:

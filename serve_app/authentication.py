@@ -1,0 +1,27 @@
+"""Who may use a route that draws: the holder of an API key, or where there are no keys this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+
+from serve_app.errors import NotLoopback
+
+if TYPE_CHECKING:
+    from serve_app.ingress import Ingress
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def require_key(ingress: Ingress) -> Callable[[Request], Awaitable[None]]:
+    """A dependency of routes. It raises InvalidApiKey or NotLoopback, and notes the key's name in the record."""
+
+    async def check(request: Request) -> None:
+        if ingress.keys is not None:
+            request.state.record.key_name = ingress.keys.check(request.headers.get("authorization"))
+        elif request.client is None or request.client.host not in LOOPBACK:
+            raise NotLoopback("This server has no API keys configured, so it answers its own machine only.")
+
+    return check

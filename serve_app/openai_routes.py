@@ -1,0 +1,136 @@
+"""OpenAI's routes; each asks for an API key."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from serve_app.answers import Operation
+from serve_app.authentication import require_key
+from serve_app.bodies import Form, media_type, read_form, read_json
+from serve_app.errors import InvalidRequest, request_id_of
+from serve_app.input_images import more_than_one, read_inline_form
+from serve_app.jobs import Order
+from serve_app.responses import ImagesResponse, ModelList, ModelObject
+from serve_app.schemas import (
+    EditRequest,
+    GenerationRequest,
+    PromptRequest,
+    VariationRequest,
+    WireModel,
+    parse_request,
+    refuse_unsupported,
+    short,
+)
+from serve_app.streaming import event_stream
+
+if TYPE_CHECKING:
+    from serve_app.ingress import Ingress
+
+
+def openai_routes(ingress: Ingress) -> APIRouter:
+    """The router of `/v1`."""
+    router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(require_key(ingress))])
+
+    async def answer(request: Request, wire: PromptRequest, order: Order, operation: Operation) -> Response:
+        record = request.state.record
+        if wire.stream:
+            return await event_stream(request, ingress.stream(order, operation, record))
+        return _json(await ingress.answer(order, str(request.base_url), record))
+
+    @router.post("/images/generations", response_model=ImagesResponse, openapi_extra=_bodies(json=GenerationRequest))
+    async def generate(request: Request) -> Response:
+        """Creates images from a prompt."""
+        fields = await read_json(request)
+        entry = ingress.catalog.find(fields.get("model"))
+        wire = parse_request(GenerationRequest, fields, entry.served.unknown_fields == "ignore")
+        order = ingress.jobs.text_to_image(wire, entry, request_id_of(request), time.time())
+        return await answer(request, wire, order, "image_generation")
+
+    @router.post(
+        "/images/edits",
+        response_model=ImagesResponse,
+        openapi_extra=_bodies(json=EditRequest, form=EditRequest, files=("image", "mask")),
+    )
+    async def edit(request: Request) -> Response:
+        """Creates an edited image from an image and a prompt; with `user=cn`, an image in the given one's pose.
+
+        A form has the files `image` and `mask`; JSON has `images: [{"image_url": …}]` and `mask: {"image_url": …}`.
+        """
+        if media_type(request) == "application/json":
+            form = await read_inline_form(await read_json(request), ingress)
+        else:
+            form = await read_form(request)
+        entry = ingress.catalog.find(form.fields.get("model"))
+        wire = parse_request(EditRequest, form.fields, entry.served.unknown_fields == "ignore")
+        _check_files(form, "image", "mask")
+        image, mask = _image(form), next(iter(form.files.get("mask", [])), None)
+        order = await asyncio.to_thread(
+            ingress.jobs.image_edit, wire, entry, image, mask, request_id_of(request), time.time()
+        )
+        return await answer(request, wire, order, "image_edit")
+
+    @router.post(
+        "/images/variations",
+        response_model=ImagesResponse,
+        openapi_extra=_bodies(form=VariationRequest, files=("image",)),
+    )
+    async def vary(request: Request) -> Response:
+        """Creates images like the given one."""
+        form = await read_form(request)
+        entry = ingress.catalog.find(form.fields.get("model"))
+        wire = parse_request(VariationRequest, form.fields, entry.served.unknown_fields == "ignore")
+        _check_files(form, "image")
+        order = await asyncio.to_thread(
+            ingress.jobs.variation, wire, entry, _image(form), request_id_of(request), time.time()
+        )
+        return _json(await ingress.answer(order, str(request.base_url), request.state.record))
+
+    @router.get("/models", response_model_exclude_none=True)
+    async def models() -> ModelList:
+        """Lists the served names."""
+        return ingress.catalog.model_list()
+
+    @router.get("/models/{model}")
+    async def model(model: str) -> ModelObject:
+        """Describes one served name, and what it can do."""
+        return ingress.catalog.model_object(model)
+
+    return router
+
+
+def _json(answer: ImagesResponse) -> Response:
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+
+
+def _check_files(form: Form, *allowed: str) -> None:
+    for unknown in sorted(form.files.keys() - set(allowed)):
+        refuse_unsupported(unknown)
+        raise InvalidRequest(f"Unknown file {short(unknown)}. Allowed: {', '.join(allowed)}.", unknown[:64])
+    for name, files in form.files.items():
+        if len(files) > 1:
+            raise more_than_one(len(files), name)
+
+
+def _image(form: Form) -> bytes:
+    if not form.files.get("image"):
+        raise InvalidRequest("One file 'image' is required; got none.", "image")
+    return form.files["image"][0]
+
+
+def _bodies(
+    json: type[WireModel] | None = None, form: type[WireModel] | None = None, files: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The request body's schema for /docs; the routes read the body themselves."""
+    content: dict[str, Any] = {}
+    if json is not None:
+        content["application/json"] = {"schema": json.model_json_schema()}
+    if form is not None:
+        schema = form.model_json_schema()
+        schema["properties"] = {name: {"type": "string", "format": "binary"} for name in files} | schema["properties"]
+        schema["required"] = [files[0], *schema.get("required", [])]
+        content["multipart/form-data"] = {"schema": schema}
+    return {"requestBody": {"required": True, "content": content}}
