@@ -11,6 +11,7 @@ from serve_app.errors import add_error_handlers
 from serve_app.middleware import BodyLimit, RequestLog
 from serve_app.open_routes import open_routes
 from serve_app.openai_routes import openai_routes
+from serve_app.page_routes import page_routes
 
 if TYPE_CHECKING:
     from serve_app.ingress import Ingress
@@ -27,4 +28,5 @@ def create_api(ingress: Ingress) -> FastAPI:
     api.add_middleware(RequestLog, metrics=ingress.metrics)
     api.include_router(openai_routes(ingress))
     api.include_router(open_routes(ingress))
+    api.include_router(page_routes())
     return api
