@@ -16,16 +16,16 @@ class Backlog:
     tick runs the job that is due first, with as many others of its shape as fit into the budget, in the same order.
 
     A job is due at: when it came + `overtaking` x the work it still needs, in seconds. So a shorter job overtakes a
-    longer one, but only one that came up to `overtaking` x the difference of their work before it: what comes later
-    than that can't delay a job, whatever its shape, and no shape starves. Among equal jobs it is first come, first
-    served. Shortest work first gives the least mean waiting time; the bound is its price.
+    longer one, but only one that came up to `overtaking` x the difference of their work before it. What comes later
+    than that, whatever its shape, can only fill a pass up that runs before anyway; so no job and no shape starves.
+    Among equal jobs it is first come, first served. Shortest work first gives the least mean waiting time.
     """
 
     def __init__(self, overtaking: float) -> None:
         self.seconds_per_cost = 0.0
         """Measured time of one step of one UNet row of one latent pixel; it turns work into seconds."""
         self._overtaking = overtaking
-        self._requests: set[Request] = set()
+        self._requests: dict[Request, None] = {}  # in the order they came
         self._changed = threading.Condition()
         self._closed: str | None = None
 
@@ -46,13 +46,13 @@ class Backlog:
                 raise ReplicaUnfit(self._closed)
             due = self._due_s(request)
             position = sum(self._due_s(other) <= due for other in self._requests)
-            self._requests.add(request)
+            self._requests[request] = None
             self._changed.notify_all()
         return position
 
     def remove(self, request: Request) -> None:
         with self._changed:
-            self._requests.discard(request)
+            self._requests.pop(request, None)
             self._changed.notify_all()
 
     def requests(self) -> list[Request]:

@@ -62,7 +62,7 @@ class DiffusionEngine:
         self._ticker.stats.budget = self._budget
         self._heartbeat_timeout_s = config.heartbeat_timeout_s
         self._heartbeat_s = time.monotonic()
-        self._stopping = False
+        self._stopping = self._stopped = False
         self._warmed_up: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -106,7 +106,7 @@ class DiffusionEngine:
 
     def check_health(self) -> None:
         """Raises `ReplicaUnfit` when the engine can no longer draw."""
-        if not self._thread.is_alive():
+        if self._stopped:
             raise ReplicaUnfit("The engine has stopped.")
         silent_s = time.monotonic() - self._heartbeat_s
         if silent_s > self._heartbeat_timeout_s:
@@ -139,6 +139,7 @@ class DiffusionEngine:
             if not self._warmed_up.done():
                 self._warmed_up.set_exception(error)
         finally:
+            self._stopped = True
             self._backlog.close("The replica's device has failed.")
             for request in self._backlog.requests():
                 self._backlog.remove(request)

@@ -103,6 +103,13 @@ async def respond(engine: DiffusionEngine, job: Job) -> PipelineResponse:
     return last.response
 
 
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Waits for something that the engine's thread does."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 (a thread's counter sets no asyncio.Event)
+            await asyncio.sleep(0.005)
+
+
 def draw(engine: DiffusionEngine, job: Job) -> list[Pixels]:
     """Runs a job alone; (height_px, width_px, 3) uint8 each."""
     return pixels_of(asyncio.run(respond(engine, job)))

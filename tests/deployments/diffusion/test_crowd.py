@@ -1,0 +1,80 @@
+"""A picture depends on its job alone, whoever else is being drawn."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deployments.contracts import ImageEditJob, Job, PoseControlJob, TextToImageJob
+from deployments.diffusion.engine import DiffusionEngine
+from deployments.schedulers import SCHEDULERS
+from tests.deployments.diffusion.conftest import (
+    draw,
+    half_mask,
+    largest_difference,
+    make_job,
+    pixels_of,
+    random_picture,
+    respond,
+)
+
+PROMPTS = ("", "a red cat", "the blue dog on the red house in the " * 10, "house " * 200)
+
+
+@st.composite
+def jobs(draw_value: st.DrawFn) -> Any:
+    width_px, height_px = draw_value(st.sampled_from([(32, 32), (32, 48), (16, 16)]))
+    fields: dict[str, Any] = {
+        "job_class": draw_value(st.sampled_from([TextToImageJob, ImageEditJob, PoseControlJob])),
+        "prompt": draw_value(st.sampled_from(PROMPTS)),
+        "negative_prompt": draw_value(st.sampled_from(PROMPTS)),
+        "render_width_px": width_px,
+        "render_height_px": height_px,
+        "seeds": tuple(draw_value(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3))),
+        "steps": draw_value(st.integers(2, 12)),
+        "guidance_scale": draw_value(st.sampled_from([0.0, 1.0, 3.0, 7.5])),
+        "scheduler": draw_value(st.sampled_from(sorted(SCHEDULERS))),
+    }
+    if fields["job_class"] is not TextToImageJob:
+        fields["image"] = random_picture(width_px, height_px)
+    if fields["job_class"] is ImageEditJob:
+        fields["strength"] = draw_value(st.sampled_from([0.5, 0.8, 1.0]))
+        fields["mask"] = draw_value(st.sampled_from([None, half_mask(width_px, height_px)]))
+    if fields["job_class"] is PoseControlJob:
+        fields["skeleton"] = random_picture(width_px, height_px)
+        fields["controlnet_scale"] = draw_value(st.sampled_from([0.5, 1.0]))
+        fields["control_end"] = draw_value(st.sampled_from([0.5, 1.0]))
+    return make_job(**fields)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(crowd=st.lists(st.tuples(st.integers(0, 30), jobs()), min_size=2, max_size=7))
+def test_drawn_in_a_crowd_as_alone(engine: DiffusionEngine, crowd: list[tuple[int, Job]]) -> None:
+    async def arrive(delay_ms: int, job: Job) -> Any:
+        await asyncio.sleep(delay_ms / 1000)
+        return pixels_of(await respond(engine, job))
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(*(arrive(delay_ms, job) for delay_ms, job in crowd))
+
+    for (_, job), drawn in zip(crowd, asyncio.run(all_at_once()), strict=True):
+        alone = draw(engine, job)
+        assert all(largest_difference(one, other) <= 1 for one, other in zip(drawn, alone, strict=True))
+
+
+def test_a_picture_of_several_is_the_picture_of_its_seed(engine: DiffusionEngine) -> None:
+    fields: dict[str, Any] = {"job_class": ImageEditJob, "image": random_picture(), "strength": 0.8}
+    fields |= {"mask": half_mask(), "scheduler": "euler_a", "steps": 6}
+    together = draw(engine, make_job(seeds=(5, 6, 7), **fields))
+    for picture, seed in zip(together, (5, 6, 7), strict=True):
+        assert largest_difference(picture, draw(engine, make_job(seeds=(seed,), **fields))[0]) <= 1
+
+
+def test_more_rows_than_the_budget_are_drawn_in_passes(engine: DiffusionEngine, build_engine: Any) -> None:
+    job = make_job(seeds=(1, 2, 3))
+    small = build_engine(budget=2 * 16 * 16)
+    for one, other in zip(draw(small, job), draw(engine, job), strict=True):
+        assert largest_difference(one, other) <= 1

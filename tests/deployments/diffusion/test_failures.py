@@ -1,0 +1,348 @@
+"""What goes wrong harms the job it belongs to, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+import torch
+
+from deployments.contracts import (
+    DeadlineExceeded,
+    Done,
+    Event,
+    GenerationFailed,
+    ImageEditJob,
+    JobError,
+    JobTooLarge,
+    PipelineResponse,
+    PoseControlJob,
+    Progress,
+    PromptTooLong,
+    Queued,
+    ReplicaUnfit,
+)
+from deployments.diffusion.components import Components
+from deployments.diffusion.engine import DiffusionEngine
+from tests.deployments.diffusion.conftest import (
+    draw,
+    events_of,
+    largest_difference,
+    make_job,
+    random_picture,
+    respond,
+    wait_until,
+)
+
+Build = Callable[..., DiffusionEngine]
+
+
+class Gate:
+    """Holds the engine's thread before a module's forward until it is opened."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.reached = threading.Event()
+        self._open = threading.Event()
+        module.register_forward_pre_hook(self._wait)
+
+    def _wait(self, *_: Any) -> None:
+        self.reached.set()
+        assert self._open.wait(10)
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def wait_until_reached(self) -> None:
+        assert await asyncio.to_thread(self.reached.wait, 10)
+
+
+# Cancelling
+
+
+@pytest.mark.parametrize("stage", ["text_encoder", "unet", "vae.decoder"])
+def test_cancelled_job_leaves(build_engine: Build, components: Components, stage: str) -> None:
+    """While its prompt is encoded, while it is denoised, while it is decoded."""
+    gate = Gate(components.text_to_image.components[stage.split(".")[0]].get_submodule("".join(stage.split(".")[1:])))
+    engine = build_engine()
+
+    async def cancel() -> None:
+        task = asyncio.create_task(respond(engine, make_job(steps=1 if stage == "vae.decoder" else 1000)))
+        await gate.wait_until_reached()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gate.open()
+        if stage != "vae.decoder":
+            await wait_until(lambda: engine.stats.cancelled == 1)
+        await wait_until(lambda: engine.stats.finished + engine.stats.cancelled == 1)
+        assert engine.stats.ticks <= 2
+
+    asyncio.run(cancel())
+    draw(engine, make_job())
+
+
+def test_cancelled_waiting_job_never_starts(build_engine: Build, components: Components) -> None:
+    gate = Gate(components.unet)
+    engine = build_engine()
+
+    async def cancel() -> None:
+        first = asyncio.create_task(respond(engine, make_job()))
+        await gate.wait_until_reached()
+        events = engine.submit(make_job(steps=1000))
+        assert await anext(events) == Queued(1)
+        await events.aclose()
+        gate.open()
+        await first
+        await wait_until(lambda: engine.stats.cancelled == 1)
+        assert engine.stats.ticks == 4
+
+    asyncio.run(cancel())
+
+
+def test_a_consumer_that_stops_listening_drops_the_job(engine: DiffusionEngine) -> None:
+    async def stop_after_two_steps() -> None:
+        before = engine.stats.cancelled
+        async with aclosing(engine.submit(make_job(steps=1000))) as events:
+            async for event in events:
+                if isinstance(event, Progress) and event.step == 2:
+                    break
+        await wait_until(lambda: engine.stats.cancelled == before + 1)
+
+    asyncio.run(stop_after_two_steps())
+
+
+def test_deadline_while_drawn_and_while_waiting(build_engine: Build) -> None:
+    engine = build_engine(budget=2 * 16 * 16, overtaking=0)
+
+    async def both() -> list[Any]:
+        jobs = (make_job(steps=1000, deadline_unix_s=time.time() + 0.4) for _ in range(2))
+        return await asyncio.gather(*(respond(engine, job) for job in jobs), return_exceptions=True)
+
+    errors = asyncio.run(both())
+    assert [type(error) for error in errors] == [DeadlineExceeded, DeadlineExceeded]
+    draw(engine, make_job())
+
+
+def test_deadline_while_the_device_hangs(build_engine: Build, components: Components) -> None:
+    gate = Gate(components.unet)
+    engine = build_engine()
+    with pytest.raises(DeadlineExceeded):
+        asyncio.run(respond(engine, make_job(deadline_unix_s=time.time() + 0.2)))
+    gate.open()
+
+
+# A job's own error
+
+
+def test_refused_before_it_starts(engine: DiffusionEngine) -> None:
+    refusals = {
+        "size": make_job(render_width_px=33),
+        "scheduler": make_job(scheduler="nonsense"),
+        "steps": make_job(scheduler="lcm", steps=51),
+        "strength": make_job(ImageEditJob, image=random_picture(), strength=0.1),
+        "model": make_job(PoseControlJob, image=random_picture(), controlnet_scale=1.0),
+        "prompt": make_job(prompt="house " * 226),
+        "negative_prompt": make_job(negative_prompt="house " * 226),
+    }
+    for param, job in refusals.items():
+        with pytest.raises(JobError) as refusal:
+            asyncio.run(respond(engine, job))
+        assert refusal.value.param == param
+        assert isinstance(refusal.value, PromptTooLong) == ("prompt" in param)
+
+
+def test_a_job_that_never_fits_is_refused(engine: DiffusionEngine) -> None:
+    with pytest.raises(JobTooLarge) as refusal:
+        asyncio.run(respond(engine, make_job(render_width_px=128, render_height_px=128)))
+    assert refusal.value.param == "size"
+
+
+class BreakingScheduler:
+    """A scheduler that raises at its third step."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler = scheduler
+        self._steps = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scheduler, name)
+
+    def step(self, *arguments: Any, **named: Any) -> Any:
+        self._steps += 1
+        if self._steps == 3:
+            raise ArithmeticError("the third step")
+        return self._scheduler.step(*arguments, **named)
+
+
+class BrokenHeun(Components):
+    def scheduler(self, name: str) -> Any:
+        scheduler = super().scheduler(name)
+        return BreakingScheduler(scheduler) if name == "heun" else scheduler
+
+
+def test_a_job_that_breaks_its_scheduler_ends_alone(checkpoint: Any, components: Components) -> None:
+    broken = BrokenHeun(components.text_to_image, components.controlnet)
+    engine = DiffusionEngine(checkpoint, load=lambda *_: broken)
+    bad, good = make_job(scheduler="heun", steps=8), make_job(steps=8)
+
+    async def both() -> Any:
+        return await asyncio.gather(respond(engine, bad), respond(engine, good), return_exceptions=True)
+
+    failed, finished = asyncio.run(both())
+    assert isinstance(failed, GenerationFailed)
+    assert isinstance(finished, PipelineResponse)
+    assert engine.stats.failed == 1
+    engine.close()
+
+
+def test_a_job_that_breaks_the_forward_pass_ends_alone(build_engine: Build, components: Components) -> None:
+    def refuse_the_first_timestep(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        if bool((arguments[1] == 999).any()):
+            raise ValueError("timestep 999")
+
+    components.unet.register_forward_pre_hook(refuse_the_first_timestep)
+    engine = build_engine()
+    bad, good = make_job(), make_job(ImageEditJob, image=random_picture(), strength=0.5)
+
+    async def both() -> Any:
+        return await asyncio.gather(respond(engine, bad), respond(engine, good), return_exceptions=True)
+
+    failed, finished = asyncio.run(both())
+    assert isinstance(failed, GenerationFailed)
+    assert isinstance(finished, PipelineResponse)
+
+
+# Not a number
+
+
+def test_a_picture_that_is_not_finite_is_decoded_again(build_engine: Build, components: Components) -> None:
+    decodes = []
+
+    def first_is_nan(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
+        decodes.append(len(output))
+        return output * torch.nan if len(decodes) == 1 else output
+
+    expected = draw(build_engine(), make_job())[0]
+    components.vae.decoder.register_forward_hook(first_is_nan)
+    engine = build_engine()
+    assert largest_difference(draw(engine, make_job())[0], expected) <= 1
+    assert engine.stats.nan_retries == 1
+
+
+def test_a_picture_that_stays_not_finite_is_an_error(build_engine: Build, components: Components) -> None:
+    poison = components.vae.decoder.register_forward_hook(lambda _, __, output: output * torch.nan)
+    engine = build_engine()
+    with pytest.raises(GenerationFailed):
+        draw(engine, make_job())
+    poison.remove()
+    draw(engine, make_job())
+
+
+# Out of memory
+
+
+def test_out_of_memory_halves_the_budget_and_goes_on(build_engine: Build, components: Components) -> None:
+    expected = [draw(build_engine(), make_job(seeds=(seed,)))[0] for seed in range(3)]
+
+    def room_for_three_rows(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        if len(arguments[0]) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    components.unet.register_forward_pre_hook(room_for_three_rows)
+    engine = build_engine()
+    pictures = draw(engine, make_job(seeds=(0, 1, 2)))
+    assert all(largest_difference(*pair) <= 1 for pair in zip(pictures, expected, strict=True))
+    assert engine.stats.out_of_memory == 1
+    assert engine.stats.budget == 3 * 16 * 16
+
+
+def test_no_memory_for_one_row_is_that_jobs_error(build_engine: Build, components: Components) -> None:
+    def no_room_for_large_ones(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        if arguments[0].shape[-1] > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    components.unet.register_forward_pre_hook(no_room_for_large_ones)
+    engine = build_engine()
+    with pytest.raises(GenerationFailed):
+        draw(engine, make_job(render_width_px=48, render_height_px=48))
+    draw(engine, make_job())
+    engine.check_health()
+
+
+# The device, the replica
+
+
+def test_a_broken_device_ends_every_job_and_the_health(build_engine: Build, components: Components) -> None:
+    gate = Gate(components.unet)
+
+    def break_down(*_: Any) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    components.unet.register_forward_pre_hook(break_down)
+    engine = build_engine(budget=2 * 16 * 16)
+
+    async def three() -> list[Any]:
+        tasks = [asyncio.create_task(respond(engine, make_job())) for _ in range(3)]
+        await gate.wait_until_reached()
+        gate.open()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(error) for error in asyncio.run(three())] == [ReplicaUnfit] * 3
+    with pytest.raises(ReplicaUnfit):
+        engine.check_health()
+    with pytest.raises(ReplicaUnfit):
+        draw(engine, make_job())
+
+
+def test_a_silent_engine_is_not_healthy(build_engine: Build, components: Components) -> None:
+    gate = Gate(components.unet)
+    engine = build_engine(heartbeat_timeout_s=0.2)
+
+    async def hang() -> None:
+        engine.check_health()
+        task = asyncio.create_task(respond(engine, make_job()))
+        await gate.wait_until_reached()
+        await asyncio.sleep(0.3)
+        with pytest.raises(ReplicaUnfit):
+            engine.check_health()
+        gate.open()
+        await task
+
+    asyncio.run(hang())
+
+
+def test_drain_finishes_what_has_begun_and_refuses_the_rest(build_engine: Build, components: Components) -> None:
+    gate = Gate(components.unet)
+    engine = build_engine()
+
+    async def drain() -> tuple[list[Event], Any]:
+        task = asyncio.create_task(events_of(engine, make_job()))
+        await gate.wait_until_reached()
+        draining = asyncio.create_task(engine.drain(grace_s=10))
+        await asyncio.sleep(0.01)
+        refused = await asyncio.gather(respond(engine, make_job()), return_exceptions=True)
+        gate.open()
+        await draining
+        return await task, refused[0]
+
+    events, refused = asyncio.run(drain())
+    assert isinstance(events[-1], Done)
+    assert isinstance(refused, ReplicaUnfit)
+
+
+def test_drain_ends_what_takes_longer_than_the_grace(build_engine: Build) -> None:
+    engine = build_engine()
+
+    async def drain() -> None:
+        task = asyncio.create_task(respond(engine, make_job(steps=1000)))
+        await wait_until(lambda: engine.stats.ticks > 0)
+        await engine.drain(grace_s=0.1)
+        with pytest.raises(ReplicaUnfit):
+            await task
+
+    asyncio.run(drain())
