@@ -22,9 +22,13 @@ from serve_app.ingress import Ingress, Pipelines
 from serve_app.url_keys import load_url_keys
 
 
-def build_app(config: AppConfig) -> Application:
-    """The application that a Serve YAML file names as `serve_app.app:build_app`; `config` is its `args`."""
-    return wire(config, build_engine, build_estimator)
+def build_app(args: dict[str, Any]) -> Application:
+    """The application that a Serve YAML file names as `serve_app.app:build_app`; `args` stand there too.
+
+    Raises:
+        pydantic.ValidationError: naming the field, its value and what is allowed, before any replica starts.
+    """
+    return wire(AppConfig.model_validate(args), build_engine, build_estimator)
 
 
 def wire(config: AppConfig, build_engine: EngineBuilder, build_estimator: EstimatorBuilder) -> Application:

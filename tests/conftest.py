@@ -43,6 +43,17 @@ def fake_config(folder: Path, **changes: Any) -> AppConfig:
                     "dall-e-2": {"sizes": {"1792x1024": "1024x1024"}, "qualities": {"standard": "smooth"}},
                     "fake-pose": {"task": "pose"},
                     "fake-lenient": {"unknown_fields": "ignore"},
+                    "gpt-image-1": {
+                        "response_format": "b64_json",
+                        "sizes": {"1536x1024": "1024x1024"},
+                        "qualities": {"auto": "smooth", "high": "hd"},
+                        "default_quality": "auto",
+                    },
+                },
+                "styles": {"vivid": {"guidance_scale": 9}, "natural": {"steps": 3, "scheduler": "ddim"}},
+                "input_fidelities": {
+                    "high": {"strength": 0.4, "controlnet_scale": 1.5},
+                    "low": {"strength": 0.9, "guidance_scale": 2},
                 },
             }
         ],
@@ -54,11 +65,11 @@ def fake_config(folder: Path, **changes: Any) -> AppConfig:
 
 @pytest.fixture(scope="session")
 def serve_url() -> Iterator[str]:
-    """A Ray with eight logical CPUs and GPUs, and the address of its Serve proxy."""
+    """A Ray with plenty of logical CPUs and GPUs, and the address of its Serve proxy."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    ray.init(num_cpus=8, num_gpus=8, include_dashboard=False, log_to_driver=False, namespace="serve")
+    ray.init(num_cpus=64, num_gpus=16, include_dashboard=False, log_to_driver=False, namespace="serve")
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()

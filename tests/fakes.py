@@ -7,9 +7,11 @@ import os
 import re
 import time
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+from ray.serve import Application
 
 from deployments.config import CheckpointConfig, EngineConfig
 from deployments.contracts import (
@@ -18,6 +20,7 @@ from deployments.contracts import (
     Engine,
     Event,
     GenerationFailed,
+    ImageEditJob,
     Job,
     NoPoseFound,
     Picture,
@@ -31,13 +34,16 @@ from deployments.contracts import (
     ReplicaUnfit,
 )
 from deployments.encoding import encode_picture
+from serve_app.app import wire
+from serve_app.config import AppConfig
 
 
 class FakeEngine:
-    """Paints a colour that depends on prompt and seed. Words of the prompt say how it behaves.
+    """Paints a colour that depends on prompt and seed, where a mask does not keep the picture. Words of the prompt say how it behaves.
 
     `sleep=S`: takes S seconds. `fail`, `bug`, `unfit`, `too-long`: raises. `die=FILE`: kills its process in mid-job as
-    long as FILE holds a number over 0, and counts it down. `mark=FILE`: writes "started", "done" or "cancelled" there.
+    long as FILE holds a number over 0, and counts it down; `die-late=FILE`, `fail-late`: the same after the previews.
+    `mark=FILE`: writes "started", "done" or "cancelled" there.
     """
 
     def __init__(self, checkpoint: CheckpointConfig, config: EngineConfig) -> None:
@@ -57,6 +63,7 @@ class FakeEngine:
             for index in range(job.previews):
                 for k, seed in enumerate(job.seeds):
                     yield Preview(index=index, picture_index=k, picture=self._picture(job, seed))
+            await self._behave({name.removesuffix("-late"): words[name] for name in words if "-late" in name}, job)
             finished = True
             _write(mark, "done")
             pictures = tuple(self._picture(job, seed) for seed in job.seeds)
@@ -92,6 +99,10 @@ class FakeEngine:
     def _picture(self, job: Job, seed: int) -> Picture:
         colour = np.random.default_rng([seed, *job.prompt.encode()]).integers(0, 256, 3, dtype=np.uint8)
         pixels = np.broadcast_to(colour, (job.height_px, job.width_px, 3)).copy()
+        if isinstance(job, ImageEditJob) and job.mask is not None:
+            assert job.mask.shape == job.image.shape[:2]
+            kept = Image.fromarray(np.where(job.mask[..., None] > 127, colour, job.image))
+            pixels = np.asarray(kept.resize((job.width_px, job.height_px)))
         return encode_picture(pixels, job.encoding, seed)
 
 
@@ -126,3 +137,8 @@ def _write(file: str | None, text: str) -> None:
 def _read(file: str) -> int:
     with open(file, encoding="utf-8") as lines:
         return int(lines.read())
+
+
+def build_fake_app(args: dict[str, Any]) -> Application:
+    """`import_path` of a Serve YAML file: the graph with fake engines."""
+    return wire(AppConfig.model_validate(args), build_fake_engine, build_fake_estimator)
