@@ -11,7 +11,7 @@ from tqdm import trange
 from training.run import DEMO, RUNS, as_pixels
 from training.scenes import Scene, render, sample_scene
 
-COUNTS = {256: 12000, 512: 2400, 1024: 640}
+COUNTS = {256: 9000, 512: 1200, 1024: 240}
 _PIXELS_A_BATCH = 16 * 256 * 256
 
 

@@ -12,7 +12,7 @@ from training.scenes import render, sample_scene
 
 _SIDES, _SIDE_SHARES = (128, 256, 512), (0.5, 0.35, 0.15)  # of crops, in pixels
 SCALING = 0.13025  # SDXL's own, so that the latents have the scale that SDXL's have
-_POOLS = ((256, 2400, 0.6), (512, 400, 0.28), (1024, 80, 0.12))  # side, pictures, share of the crops
+_POOLS = ((256, 1000, 0.6), (512, 160, 0.28), (1024, 40, 0.12))  # side, pictures, share of the crops
 _KL = 1e-4
 _ANCHOR, _ANCHOR_CHANNEL = 30.0, 3
 
@@ -62,15 +62,18 @@ def _anchor(vae: AutoencoderKL) -> None:
         if name.endswith(("conv_in", "conv1", "conv2")):
             module.weight[_ANCHOR_CHANNEL] = 0
             module.bias[_ANCHOR_CHANNEL] = 0 if name.endswith("conv2") else _ANCHOR
-        if isinstance(module, (nn.GroupNorm, nn.Conv2d)):
-            for parameter in module.parameters():
-                parameter.register_hook(_without_anchor)
     # Begin with little noise in the latents: with the usual deviation of 1 the decoder learns to ignore them.
     nn.init.constant_(vae.quant_conv.bias[4:], -5.0)
 
 
-def _without_anchor(gradient: Tensor) -> Tensor:
+def hold_anchor(vae: AutoencoderKL) -> None:
     """Keeps the constant channel as it is: weights that read it would see it many times larger than all others."""
+    for parameter in vae.parameters():
+        if parameter.requires_grad:
+            parameter.register_hook(_without_anchor)
+
+
+def _without_anchor(gradient: Tensor) -> Tensor:
     gradient = gradient.clone()
     if gradient.shape[0] > 8:
         gradient[_ANCHOR_CHANNEL] = 0
@@ -136,6 +139,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     device, checkpoint = options.device, Checkpoint("vae")
     vae = build_vae().to(device, memory_format=torch.channels_last)
+    hold_anchor(vae)
     optimizer = torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
     first = 0
     if not options.restart and (state := checkpoint.load(device)):
@@ -155,7 +159,7 @@ def main() -> None:
         optimizer.step()
         if step % 10 == 0:
             progress.set_postfix(error=f"{error.item() / 2:.4f}")
-        if (step + 1) % 200 == 0 or step + 1 == options.steps:
+        if (step + 1) % 100 == 0 or step + 1 == options.steps:
             checkpoint.save(vae=vae.state_dict(), optimizer=optimizer.state_dict(), step=step + 1)
     generator = np.random.default_rng((options.seed, 1 << 20))
     fresh = np.stack([render(sample_scene(generator), 256) for _ in range(64)])

@@ -1,0 +1,1 @@
+"""The pictures that the embedded model learns from, and how well it does."""
