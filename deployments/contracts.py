@@ -23,6 +23,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from deployments.engine_stats import EngineStats
+
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 PictureFormat: TypeAlias = Literal["png", "jpeg", "webp"]
 
@@ -182,6 +184,11 @@ class Engine(Protocol):
 
     def check_health(self) -> None:
         """Raises `ReplicaUnfit` when the engine can no longer draw."""
+        ...
+
+    @property
+    def stats(self) -> EngineStats:
+        """What the engine has counted so far."""
         ...
 
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from deployments.config import CheckpointConfig, EngineConfig
 from deployments.contracts import Done, Engine, Event, GenerationFailed, Job, PipelineResponse
+from deployments.metrics import StatsExport
 
 EngineBuilder: TypeAlias = Callable[[CheckpointConfig, EngineConfig], Engine]
 
@@ -27,6 +28,7 @@ class Pipeline:
     def __init__(self, build_engine: EngineBuilder, checkpoint: CheckpointConfig, config: EngineConfig) -> None:
         """Loads the checkpoint and warms the engine up; the replica is ready when this returns."""
         self._engine = build_engine(checkpoint, config)
+        self._metrics = StatsExport()
 
     async def stream(self, job: Job) -> AsyncGenerator[Event, None]:
         """Draws `job` and yields its events, `Done` last. Cancelling the call drops the job within one step."""
@@ -43,5 +45,6 @@ class Pipeline:
         raise GenerationFailed("The engine ended the job without a picture.")
 
     async def check_health(self) -> None:
-        """Serve replaces the replica when this raises."""
+        """Serve calls this every few seconds and replaces the replica when it raises."""
+        self._metrics.export(self._engine.stats)
         self._engine.check_health()

@@ -32,4 +32,4 @@ class GraphHealth:
 
 def _is_up(deployment: DeploymentStatusOverview) -> bool:
     """A deployment scaled to zero is up as long as Serve calls it healthy."""
-    return deployment.replica_states.get("RUNNING", 0) > 0 or deployment.status == "HEALTHY"
+    return bool(deployment.replica_states.get("RUNNING", 0) > 0 or deployment.status == "HEALTHY")

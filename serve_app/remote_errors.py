@@ -38,8 +38,9 @@ def unwrap(error: Exception) -> Exception:
     """The exception that was raised on the replica, or Ray's own that says why there is none."""
     if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
         return unwrap(error.cause)
-    if type(error) is RayServeException and isinstance(error.__cause__, RayActorError):
-        return error.__cause__  # the replica whose response was an argument of this call died
+    cause = error.__cause__
+    if type(error) is RayServeException and isinstance(cause, Exception) and isinstance(cause, RayActorError):
+        return cause  # the replica whose response was an argument of this call died
     return error
 
 

@@ -30,8 +30,8 @@ from deployments.diffusion.delivery import Delivery
 from deployments.diffusion.prompts import PromptEncoder
 from deployments.diffusion.request import Request
 from deployments.diffusion.start import plan
-from deployments.diffusion.stats import EngineStats
 from deployments.diffusion.ticker import Ticker
+from deployments.engine_stats import EngineStats
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +58,6 @@ class DiffusionEngine:
         self._backlog = Backlog(config.overtaking)
         self._delivery = Delivery(config.encoder_threads)
         self._ticker = Ticker(self._components, config, self._backlog, self._prompts, self._delivery)
-        self._budget = config.budget or 8 * self._components.unet.config.sample_size**2
-        self._ticker.stats.budget = self._budget
         self._heartbeat_timeout_s = config.heartbeat_timeout_s
         self._heartbeat_s = time.monotonic()
         self._stopping = self._stopped = False
@@ -90,7 +88,7 @@ class DiffusionEngine:
             ReplicaUnfit: the engine is shutting down or its device failed.
         """
         trajectory = plan(job, self._components, self._prompts)
-        if trajectory.shape.pixels > self._budget:
+        if trajectory.shape.pixels > self._ticker.capacity:
             size = f"{job.render_width_px}x{job.render_height_px}"
             raise JobTooLarge(f"size {size} is more than this server can draw.", "size")
         request = Request(job, trajectory)
@@ -130,10 +128,13 @@ class DiffusionEngine:
         try:
             self._ticker.warm_up()
             self._warmed_up.set_result(None)
-            while not self._stopping:
-                self._heartbeat_s = time.monotonic()
-                if not self._ticker.tick():
-                    self._backlog.wait_for_work(IDLE_HEARTBEAT_S)
+            with torch.compiler.set_stance(
+                "eager_on_recompile"
+            ):  # a size that was not warmed up must not stall the rest
+                while not self._stopping:
+                    self._heartbeat_s = time.monotonic()
+                    if not self._ticker.tick():
+                        self._backlog.wait_for_work(IDLE_HEARTBEAT_S)
         except Exception as error:
             logger.exception("the engine has stopped")
             if not self._warmed_up.done():

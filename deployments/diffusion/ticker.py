@@ -16,10 +16,12 @@ from deployments.diffusion.components import Components
 from deployments.diffusion.decoder import Decoder
 from deployments.diffusion.delivery import Delivery
 from deployments.diffusion.denoiser import Denoiser
+from deployments.diffusion.optimize import optimize
 from deployments.diffusion.prompts import Embedding, PromptEncoder
 from deployments.diffusion.request import Request, deadline_exceeded
 from deployments.diffusion.start import begin, embed
-from deployments.diffusion.stats import EngineStats
+from deployments.diffusion.warm_up import budget_of, warm_up
+from deployments.engine_stats import EngineStats
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,10 @@ class Ticker:
     def __init__(
         self, components: Components, config: EngineConfig, backlog: Backlog, prompts: PromptEncoder, delivery: Delivery
     ) -> None:
-        self.stats = EngineStats()
+        self.capacity = budget_of(components, config)
+        """Most rows x latent pixels of one forward pass, before the device ran out of memory for any."""
+        self.stats = EngineStats(budget=self.capacity)
+        self._config = config
         self._components = components
         self._backlog = backlog
         self._prompts = prompts
@@ -40,7 +45,10 @@ class Ticker:
         self._last_tick: torch.cuda.Event | None = None
 
     def warm_up(self) -> None:
-        """Makes the kernels ready for the configured picture sizes."""
+        """Makes the models and their kernels ready for the configured picture sizes."""
+        optimize(self._components, self._config)
+        self.capacity = warm_up(self._components, self._config, self._denoiser, self._decoder)
+        self.stats.budget = self.capacity
 
     def tick(self) -> bool:
         """Drops jobs, then advances those that are due by one step. False when there was nothing to do."""
