@@ -34,12 +34,15 @@ from deployments.contracts import (
     ReplicaUnfit,
 )
 from deployments.encoding import encode_picture
+from deployments.engine_stats import EngineStats
 from serve_app.app import wire
 from serve_app.config import AppConfig
 
 
 class FakeEngine:
-    """Paints a colour that depends on prompt and seed, where a mask does not keep the picture. Words of the prompt say how it behaves.
+    """Paints a colour that depends on prompt and seed, where a mask does not keep the picture.
+
+    Words of the prompt say how it behaves.
 
     `sleep=S`: takes S seconds. `fail`, `bug`, `unfit`, `too-long`: raises. `die=FILE`: kills its process in mid-job as
     long as FILE holds a number over 0, and counts it down; `die-late=FILE`, `fail-late`: the same after the previews.
@@ -49,6 +52,7 @@ class FakeEngine:
     def __init__(self, checkpoint: CheckpointConfig, config: EngineConfig) -> None:
         if "missing" in checkpoint.path:
             raise FileNotFoundError(f"no checkpoint {checkpoint.path}")
+        self.stats = EngineStats()
 
     async def submit(self, job: Job) -> AsyncGenerator[Event, None]:
         words = dict(re.findall(r"([a-z-]+)(?:=(\S+))?", job.prompt))
