@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import time
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from deployments.contracts import PipelineResponse, Preview, StoredPicture, StoredResponse, TextToImageJob
@@ -49,6 +50,15 @@ class Answers:
             safety_identifier=order.safety_identifier,
             **_look(order),
         )
+
+    def linked(self, events: Sequence[CompletedImage], stored: StoredResponse, base_url: str) -> list[CompletedImage]:
+        """The same events, with the URLs where their pictures are."""
+        created = int(time.time())
+        pose = {"url_pose": self._url(base_url, stored.skeleton, created)} if stored.skeleton else {}
+        return [
+            event.model_copy(update={"url": self._url(base_url, picture, created), **pose})
+            for event, picture in zip(events, stored.pictures, strict=True)
+        ]
 
     def _url(self, base_url: str, picture: StoredPicture, created: int) -> str:
         base = (self._public_url or base_url).rstrip("/")

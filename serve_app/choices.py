@@ -88,10 +88,6 @@ def previews(wire: ImagesRequest) -> int:
     """How many previews of each picture are streamed."""
     if not isinstance(wire, PromptRequest):
         return 0
-    if wire.stream and wire.response_format == "url":
-        raise InvalidRequest(
-            "'response_format' must be b64_json with 'stream': events carry the pictures.", "response_format"
-        )
     if wire.partial_images and not wire.stream:
         raise InvalidRequest("'partial_images' needs 'stream': true.", "partial_images")
     return wire.partial_images or 0

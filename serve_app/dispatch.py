@@ -95,6 +95,11 @@ class Dispatch:
                     raise self._translate(error) from error
                 record.retries += 1
 
+    async def store(self, order: Order, response: PipelineResponse) -> StoredResponse:
+        """Keeps pictures that were streamed."""
+        stored: StoredResponse = await self.translated(self._in_time(order, self._storage.put.remote(response)))
+        return stored
+
     async def translated(self, response: Awaitable[T]) -> T:
         """Awaits the response of any deployment."""
         try:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from deployments.contracts import Done, Preview, Progress
+from deployments.contracts import Done, PipelineResponse, Preview, Progress
 from serve_app.access import KeyRing
 from serve_app.answers import Answers, Operation, completed_images, partial_image
 from serve_app.catalog import Catalog
@@ -73,11 +73,12 @@ class Ingress:
         return self._answers.images(order, response, base_url)
 
     async def stream(
-        self, order: Order, operation: Operation, record: RequestRecord
+        self, order: Order, operation: Operation, base_url: str | None, record: RequestRecord
     ) -> AsyncGenerator[Progress | PartialImage | CompletedImage, None]:
         """Draws an order and yields its progress and previews as they come, then its pictures.
 
-        Closing the iterator drops the job. Raises as `answer` does.
+        With a `base_url` the pictures are stored too, and have URLs. Closing the iterator drops the job. Raises as
+        `answer` does.
         """
         _note(record, order)
         async with aclosing(self._dispatch.events(order, record)) as events:
@@ -87,8 +88,7 @@ class Ingress:
                 elif isinstance(event, Preview):
                     yield partial_image(order, operation, event)
                 elif isinstance(event, Done):
-                    record.stages_s = event.response.stages_s
-                    for completed in completed_images(order, operation, event.response):
+                    for completed in await self._completed(order, operation, event.response, base_url, record):
                         yield completed
 
     async def picture(self, picture_id: str) -> bytes:
@@ -99,6 +99,22 @@ class Ingress:
         """
         data: bytes = await self._dispatch.translated(self._storage.get.remote(picture_id))
         return data
+
+    async def _completed(
+        self,
+        order: Order,
+        operation: Operation,
+        response: PipelineResponse,
+        base_url: str | None,
+        record: RequestRecord,
+    ) -> list[CompletedImage]:
+        events = completed_images(order, operation, response)
+        record.stages_s = response.stages_s
+        if base_url is None:
+            return events
+        stored = await self._dispatch.store(order, response)
+        record.stages_s = stored.stages_s
+        return self._answers.linked(events, stored, base_url)
 
 
 def _note(record: RequestRecord, order: Order) -> None:

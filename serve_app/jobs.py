@@ -65,23 +65,19 @@ class JobBuilder:
         fidelity = choices.override(
             "input_fidelity", wire.input_fidelity, entry.model.input_fidelities, InputFidelity()
         )
-        common = self._common(wire, entry, fidelity, request_id, now_s)
-        pose = wire.user == POSE_USER or entry.served.task == "pose"
-        if pose:
+        model = entry.model
+        if wire.user == POSE_USER or entry.served.task == "pose":
             _check_pose(wire, entry, mask)
-            scale = first_set(wire.controlnet_scale, fidelity.controlnet_scale, entry.model.controlnet_scale)
-            pixels = self._read(image, common)
-            return self._order(wire, entry, PoseControlJob(**common, image=pixels, controlnet_scale=scale))
+            scale = first_set(wire.controlnet_scale, fidelity.controlnet_scale, model.controlnet_scale)
+            common = self._common(wire, entry, fidelity, request_id, now_s, controlnet_scale=scale)
+            return self._order(wire, entry, PoseControlJob(**common, image=self._read(image, common)))
         if wire.controlnet_scale is not None:
             raise InvalidRequest("'controlnet_scale' has no effect on an edit without user=cn.", "controlnet_scale")
-        strength = entry.model.strength if mask is None else entry.model.mask_strength
-        job = ImageEditJob(
-            **common,
-            image=self._read(image, common),
-            strength=first_set(wire.strength, fidelity.strength, strength),
-            mask=None if mask is None else self._read_mask(mask, image, common),
-        )
-        return self._order(wire, entry, job)
+        strength = model.strength if mask is None else model.mask_strength
+        strength = first_set(wire.strength, fidelity.strength, strength)
+        common = self._common(wire, entry, fidelity, request_id, now_s, strength=strength)
+        opened = None if mask is None else self._read_mask(mask, image, common)
+        return self._order(wire, entry, ImageEditJob(**common, image=self._read(image, common), mask=opened))
 
     def variation(self, wire: VariationRequest, entry: Entry, image: bytes, request_id: str, now_s: float) -> Order:
         """The order of a variation: img2img without a prompt. Decodes `image`: call it off the event loop.
@@ -89,9 +85,9 @@ class JobBuilder:
         Raises:
             InvalidRequest, BadUpload: naming the field, its value and what is allowed.
         """
-        common = self._common(wire, entry, InputFidelity(), request_id, now_s)
         strength = first_set(wire.strength, entry.model.strength)
-        return self._order(wire, entry, ImageEditJob(**common, image=self._read(image, common), strength=strength))
+        common = self._common(wire, entry, Style(), request_id, now_s, strength=strength)
+        return self._order(wire, entry, ImageEditJob(**common, image=self._read(image, common)))
 
     def _read(self, image: bytes, common: dict[str, Any]) -> Pixels:
         return read_picture(
@@ -122,9 +118,12 @@ class JobBuilder:
         )
 
     def _common(
-        self, wire: ImagesRequest, entry: Entry, change: Style, request_id: str, now_s: float
+        self, wire: ImagesRequest, entry: Entry, change: Style, request_id: str, now_s: float, **own: float
     ) -> dict[str, Any]:
-        """What all kinds of jobs have. A field of the request goes before `change`, and that before the preset."""
+        """What all kinds of jobs have, and `own`, the numbers of one kind.
+
+        A field of the request goes before `change`, and that before the preset.
+        """
         limits, model = self._config.limits, entry.model
         prompt = wire.prompt if isinstance(wire, PromptRequest) else ""
         negative_prompt = wire.negative_prompt or ""
@@ -145,6 +144,7 @@ class JobBuilder:
             "guidance_scale": str(guidance_scale),
             "scheduler": scheduler,
             "model": entry.name,
+            **{name: str(value) for name, value in own.items()},
         }
         return {
             "request_id": request_id,
@@ -161,6 +161,7 @@ class JobBuilder:
             "deadline_unix_s": now_s + limits.request_timeout_s,
             "encoding": choices.encoding(wire, parameters if self._config.embed_parameters else {}),
             "previews": choices.previews(wire),
+            **own,
         }
 
 

@@ -159,7 +159,9 @@ class Service:
             sys.stdout.flush()
 
     def stop(self) -> None:
-        """Ends the child and all that it started; what does not end in time is killed."""
+        """Ends the child and all that it started, without its last words; what does not end in time is killed."""
+        with self._lock:
+            self._before_ready = deque(maxlen=0)
         started = [self._child_process(), *self._child_process().children(recursive=True)] if self._running() else []
         if self._running():
             self._child.send_signal(signal.SIGINT)

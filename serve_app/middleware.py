@@ -111,4 +111,6 @@ def _log(request: Request, status: int, record: RequestRecord, seconds: float) -
         **{f"{stage}_s": round(value, 4) for stage, value in record.stages_s.items()},
     }
     level = logging.ERROR if status >= 500 else logging.WARNING if status >= 400 else logging.INFO
+    if entry["route"] == "/healthz":
+        level = logging.DEBUG  # asked every few seconds, and Serve logs what is wrong itself
     logger.log(level, json.dumps(entry))

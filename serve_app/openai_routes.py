@@ -36,10 +36,11 @@ def openai_routes(ingress: Ingress) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(require_key(ingress))])
 
     async def answer(request: Request, wire: PromptRequest, order: Order, operation: Operation) -> Response:
-        record = request.state.record
+        record, base_url = request.state.record, str(request.base_url)
         if wire.stream:
-            return await event_stream(request, ingress.stream(order, operation, record))
-        return _json(await ingress.answer(order, str(request.base_url), record))
+            links = base_url if wire.response_format == "url" else None
+            return await event_stream(request, ingress.stream(order, operation, links, record))
+        return _json(await ingress.answer(order, base_url, record))
 
     @router.post("/images/generations", response_model=ImagesResponse, openapi_extra=_bodies(json=GenerationRequest))
     async def generate(request: Request) -> Response:

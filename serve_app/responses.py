@@ -90,6 +90,9 @@ class CompletedImage(Look):
     type: Literal["image_generation.completed", "image_edit.completed"]
     b64_json: str
     b64_json_pose: str | None = None
+    url: str | None = None
+    """Where the picture can be fetched, too: only where the request's `response_format` is `url`."""
+    url_pose: str | None = None
     created_at: int
     """Unix seconds."""
     image_index: int
