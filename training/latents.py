@@ -11,7 +11,7 @@ from tqdm import trange
 from training.run import DEMO, RUNS, as_pixels
 from training.scenes import Scene, render, sample_scene
 
-COUNTS = {256: 9000, 512: 1200, 1024: 240}
+COUNTS = {256: 6000, 512: 800, 1024: 160}
 _PIXELS_A_BATCH = 16 * 256 * 256
 
 
@@ -28,6 +28,7 @@ class Latents:
 def load_vae(device: str) -> AutoencoderKL:
     """The trained autoencoder in float32, frozen."""
     vae = AutoencoderKL.from_pretrained(DEMO / "model" / "vae").to(device, memory_format=torch.channels_last)
+    vae.register_to_config(_name_or_path="")  # or the folder's place on this machine would be saved with it
     return vae.requires_grad_(False).eval()
 
 
@@ -35,7 +36,9 @@ def load_vae(device: str) -> AutoencoderKL:
 def encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
     """(n, h, w, 3) uint8 → scaled latents (n, 4, h / 16, w / 16) float32: the mean, without noise."""
     pixels = as_pixels(torch.from_numpy(pictures).to(vae.device))
-    return vae.encode(pixels).latent_dist.mean * vae.config.scaling_factor
+    with torch.autocast(vae.device.type, torch.bfloat16):
+        mean = vae.encode(pixels).latent_dist.mean
+    return mean.float() * vae.config.scaling_factor
 
 
 def load_latents(side_px: int, seed: int, device: str, count: int | None = None, kind: str | None = None) -> Latents:
