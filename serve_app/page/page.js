@@ -47,17 +47,20 @@ async function readError(response) {
   return new ApiError(body?.error ?? { message: `The server answered ${response.status}.` }, response.status);
 }
 
-/** The `data:` objects of a stream of server-sent events. */
+/** The events of a stream, and `{ step, steps }` for the comments that tell the progress. */
 async function* readEvents(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let buffer = ""; ; ) {
+  let buffer = "";
+  for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    const blocks = (buffer + value).split(/\r?\n\r?\n/);
+    const blocks = (buffer + value).split("\n\n");
     buffer = blocks.pop();
     for (const block of blocks) {
-      const data = block.split(/\r?\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5));
-      if (data.length) yield JSON.parse(data.join("\n"));
+      const data = block.match(/^data: (.*)$/m);
+      const progress = block.match(/^: step (\d+) of (\d+)$/m);
+      if (data) yield JSON.parse(data[1]);
+      if (progress) yield { step: Number(progress[1]), steps: Number(progress[2]) };
     }
   }
 }
@@ -239,7 +242,7 @@ async function readRequest() {
     if (text && !input(name).dataset.automatic) fields[name] = TEXT_FIELDS.has(name) ? text : number(text);
   }
   fields.seed ??= BigInt(crypto.getRandomValues(new Uint32Array(1))[0]);
-  Object.assign(fields, { stream: true, partial_images: capabilities.previews ? PREVIEWS : 0 });
+  Object.assign(fields, { response_format: "url", stream: true, partial_images: capabilities.previews ? PREVIEWS : 0 });
   if (task() === "draw") return { path: "images/generations", fields, files: {} };
   if (task() === "pose") fields.user = "cn";
   const files = source ? { image: source } : {};
@@ -249,6 +252,7 @@ async function readRequest() {
 
 async function draw() {
   if (running) return;
+  const before = [...$("cards").children];
   const request = await readRequest();
   const drawing = startDrawing(request);
   try {
@@ -258,8 +262,9 @@ async function draw() {
     for (const card of drawing.cards) if (!card.dataset.done) card.remove();
     if (running.signal.aborted) say("Cancelled.");
     else showError(error);
+    if (!$("cards").childElementCount) showCards(before);
   } finally {
-    endDrawing(request);
+    endDrawing();
   }
 }
 
@@ -271,10 +276,15 @@ async function follow(request, drawing) {
   let finished = 0;
   for await (const event of readEvents(response)) {
     if (event.error) throw new ApiError(event.error);
+    if (event.steps) {
+      showProgress(event);
+      continue;
+    }
     const picture = { blob: toBlob(event.b64_json, event.output_format), request, index: event.image_index ?? finished };
     const card = drawing.cards[picture.index];
     if (event.type.endsWith(".partial_image")) {
-      showPreview(card, picture.blob, event.partial_image_index, request.fields.partial_images);
+      showPreview(card, picture.blob);
+      say(`Preview ${event.partial_image_index + 1} of ${request.fields.partial_images}`);
       continue;
     }
     finished += 1;
@@ -296,23 +306,31 @@ function startDrawing(request) {
   const cards = Array.from({ length: count >= 1 && count <= 10 ? count : 1 }, () => newCard(request.fields));
   showCards(cards);
   $("error").hidden = $("empty").hidden = $("code").hidden = true;
-  form.querySelector("[aria-invalid]")?.removeAttribute("aria-invalid");
+  for (const name of ["aria-invalid", "aria-describedby"]) form.querySelector(`[${name}]`)?.removeAttribute(name);
   $("bar").removeAttribute("value");
+  $("steps").textContent = "";
   setBusy(true);
   say("Drawing …");
-  $("stage").scrollIntoView({ block: "nearest" });
+  $("stage").scrollIntoView({ block: matchMedia("(max-width: 52rem)").matches ? "start" : "nearest" });
   return { cards, started: performance.now() };
 }
 
-function endDrawing(request) {
+function showProgress({ step, steps }) {
+  $("bar").max = steps;
+  $("bar").value = step;
+  $("steps").textContent = `Step ${step} of ${steps}`;
+}
+
+function endDrawing() {
   running = null;
   setBusy(false);
-  $("empty").hidden = $("cards").childElementCount > 0;
-  if ($("cards").childElementCount) showCode(request);
+  const [card] = $("cards").children;
+  $("empty").hidden = card !== undefined;
+  if (card) showCode(card.picture.request);
 }
 
 function setBusy(busy) {
-  $("progress").hidden = $("cancel").hidden = !busy;
+  $("bar").hidden = $("steps").hidden = $("cancel").hidden = !busy;
   $("draw").setAttribute("aria-disabled", String(busy));
   $("cards").setAttribute("aria-busy", String(busy));
 }
@@ -359,11 +377,9 @@ function showBlob(image, blob) {
   return image.decode();
 }
 
-function showPreview(card, blob, index, count) {
+function showPreview(card, blob) {
   showBlob(card.querySelector(".main img"), blob);
   card.classList.add("preview");
-  $("bar").value = (index + 1) / (count + 1);
-  say(`Preview ${index + 1} of ${count}`);
 }
 
 /** Makes a card of a finished picture. */
@@ -372,6 +388,7 @@ async function showPicture(card, picture) {
   card.dataset.done = "true";
   const image = card.querySelector(".main img");
   await showBlob(image, picture.blob);
+  card.querySelector(".main").style.aspectRatio = "auto";
   if (picture.skeleton) {
     card.querySelector(".skeleton").hidden = false;
     await showBlob(card.querySelector(".skeleton img"), picture.skeleton);
@@ -398,7 +415,7 @@ function showTimeLeft(card) {
   const time = url && expires.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   const unit = left < 90_000 ? `${Math.ceil(left / 1000)} s` : `${Math.round(left / 60_000)} min`;
   card.querySelector(".left").textContent =
-    left > 0 ? `works until ${time}, ${unit} from now` : `The link expired at ${time}. This browser still has the picture.`;
+    left > 0 ? `Works until ${time} (${unit} left)` : `The link expired at ${time}. This browser still has the picture.`;
 }
 
 /** What the buttons of a card do. */
@@ -452,7 +469,7 @@ function asCurl({ path, fields, files }) {
 }
 
 function asPython({ path, fields, files }) {
-  const own = ["model", "prompt", "size", "quality", "n", "stream", "partial_images", "user"];
+  const own = ["model", "prompt", "size", "quality", "n", "response_format", "stream", "partial_images", "user"];
   const literal = (value) => (value === true ? "True" : typeof value === "string" ? JSON.stringify(value) : String(value));
   const extra = Object.entries(fields).filter(([name]) => !own.includes(name));
   const lines = [
