@@ -95,6 +95,8 @@ class ModelConfig(Settings):
 
     @model_validator(mode="after")
     def _names_refer_to_what_exists(self) -> ModelConfig:
+        if bool(self.checkpoint.controlnet) != bool(self.checkpoint.pose_estimator):
+            raise ValueError("checkpoint.controlnet and checkpoint.pose_estimator go together; only one is given")
         _known("default_size", self.default_size, self.sizes)
         _known("default_quality", self.default_quality, self.presets)
         for name, served in self.names.items():
@@ -106,8 +108,6 @@ class ModelConfig(Settings):
                 _known(f"names.{name}.default_quality", served.default_quality, {**self.presets, **served.qualities})
             if served.task == "pose" and not self.poses:
                 raise ValueError(f"names.{name}.task is 'pose', but the checkpoint has no controlnet")
-        if bool(self.checkpoint.controlnet) != bool(self.checkpoint.pose_estimator):
-            raise ValueError("checkpoint.controlnet and checkpoint.pose_estimator go together; only one is given")
         return self
 
     @property
