@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import httpx
 import openai
 import pytest
+import yaml
 
 # Ray's threads would otherwise be set by each replica's num_cpus.
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
@@ -20,7 +21,7 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 import ray
 from ray import serve
 
-from serve_app.app import wire
+from serve_app.app import build_app, wire
 from serve_app.config import AppConfig
 from tests.fakes import build_fake_engine, build_fake_estimator
 
@@ -118,4 +119,20 @@ def fake(fake_url: str) -> Iterator[openai.OpenAI]:
 def http(fake_url: str) -> Iterator[httpx.Client]:
     """Plain HTTP to the fake engines."""
     with httpx.Client(base_url=fake_url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def embedded_url(serve_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Base URL of the service as demo.yaml describes it: the real engine with the embedded model."""
+    args = yaml.safe_load((Path(__file__).parent.parent / "demo.yaml").read_text())["applications"][0]["args"]
+    args["storage"] = {"location": str(tmp_path_factory.mktemp("embedded") / "pictures")}
+    serve.run(build_app(args), name="embedded", route_prefix="/embedded")
+    return f"{serve_url}/embedded"
+
+
+@pytest.fixture(scope="session")
+def embedded(embedded_url: str) -> Iterator[openai.OpenAI]:
+    """The OpenAI SDK, pointed at the embedded model."""
+    with openai.OpenAI(base_url=f"{embedded_url}/v1", api_key="unused", max_retries=0) as client:
         yield client
