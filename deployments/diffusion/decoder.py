@@ -6,17 +6,20 @@ from typing import Any
 
 import torch
 
+from deployments.config import EngineConfig
 from deployments.contracts import Pixels
 from deployments.diffusion.components import Components
+from deployments.diffusion.optimize import Compiled
 
 
 class Decoder:
     """The VAE's decoder, with a second attempt in fp32, and the smaller decoder of previews."""
 
-    def __init__(self, components: Components, pictures_per_pass: int, preview_px: int) -> None:
+    def __init__(self, components: Components, config: EngineConfig) -> None:
         self._components = components
-        self._pictures_per_pass = pictures_per_pass
-        self._preview_px = preview_px
+        self._vae_decode = Compiled(components.vae.decode, config)
+        self._pictures_per_pass = config.decode_batch
+        self._preview_px = config.preview_px
         self.nan_retries = 0
 
     def decode(self, latents: torch.Tensor) -> list[Pixels | None]:
@@ -47,9 +50,18 @@ class Decoder:
         decoded = small.decode(latents.to(small.dtype), return_dict=False)[0].float()
         return _pixels(torch.nn.functional.avg_pool2d(decoded, factor) if factor > 1 else decoded)
 
+    def rehearse(self, pictures: int, height: int, width: int) -> None:
+        """Decodes zeros, with latents of `height` x `width`."""
+        channels = self._components.vae.config.latent_channels
+        self._decode(torch.zeros(pictures, channels, height, width, device=self._components.device))
+
+    def stop_compiling(self) -> None:
+        """From now on, shapes that were not rehearsed run eagerly."""
+        self._vae_decode.learning = False
+
     def _decode(self, latents: torch.Tensor) -> list[Pixels | None]:
         vae = self._components.vae
-        return _pixels(vae.decode(_unscaled(latents, vae).to(vae.dtype), return_dict=False)[0])
+        return _pixels(self._vae_decode(_unscaled(latents, vae).to(vae.dtype), return_dict=False)[0])
 
     def _decode_in_fp32(self, latents: torch.Tensor) -> Pixels | None:
         self.nan_retries += 1

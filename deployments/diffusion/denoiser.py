@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
 
+from deployments.config import EngineConfig
 from deployments.diffusion.components import Components
+from deployments.diffusion.optimize import Compiled
 from deployments.diffusion.trajectory import Trajectory
 
 
@@ -38,10 +42,11 @@ class Rows:
 class Denoiser:
     """The UNet and the ControlNet, called for rows that share nothing but their shape."""
 
-    def __init__(self, components: Components, row_buckets: Sequence[int] = ()) -> None:
-        """`row_buckets`: the row counts that passes are padded to, for compiled models; empty for no padding."""
+    def __init__(self, components: Components, config: EngineConfig) -> None:
         self._components = components
-        self._buckets = sorted(row_buckets)
+        self._unet = Compiled(components.unet, config)
+        self._controlnet = Compiled(components.controlnet, config)
+        self._buckets = sorted(config.row_buckets) if config.compile else []
 
     def predict(self, trajectories: Sequence[Trajectory], rows_per_pass: int) -> list[torch.Tensor]:
         """The UNet's output for each trajectory: (rows, channels, height, width) float32.
@@ -52,12 +57,37 @@ class Denoiser:
         """
         if self._buckets:
             rows_per_pass = min(rows_per_pass, self._buckets[-1])
-        rows, scales = self._gather(trajectories)
-        outputs = [
-            self._forward(rows.map(lambda t, a=start: t[a : a + rows_per_pass]), scales[start : start + rows_per_pass])
-            for start in range(0, len(rows), rows_per_pass)
-        ]
-        return list(torch.split(torch.cat(outputs).float(), [each.rows for each in trajectories]))
+        rows, controls = self._gather(trajectories)
+        outputs = []
+        for start in range(0, len(rows), rows_per_pass):
+            part = slice(start, start + rows_per_pass)
+            output = self._forward(rows.map(itemgetter(part)), controls[part])
+            outputs.append(output.to(torch.float32, copy=True))  # the next replay of a CUDA graph overwrites its output
+        return list(torch.split(torch.cat(outputs), [each.rows for each in trajectories]))
+
+    def rehearse(self, rows: int, height: int, width: int, posed: bool = False) -> None:
+        """Runs a pass of zeros with latents of `height` x `width`, with the ControlNet if `posed`."""
+        components = self._components
+        config, dtype, device = components.unet.config, components.unet.dtype, components.device
+        tokens = components.text_to_image.tokenizer.model_max_length
+        pooled = components.text_to_image.text_encoder_2.config.projection_dim
+        conditional = config.time_cond_proj_dim
+        zeros = partial(torch.zeros, dtype=dtype, device=device)
+        input_rows = Rows(
+            latents=zeros(rows, config.in_channels, height, width),
+            timesteps=torch.zeros(rows, device=device),
+            prompt=zeros(rows, tokens, config.cross_attention_dim),
+            pooled=zeros(rows, pooled),
+            time_ids=zeros(rows, 6),
+            guidance=zeros(rows, conditional) if conditional is not None else None,
+        )
+        scale = components.latent_scale
+        control = _Control(1.0, zeros(3, height * scale, width * scale)) if posed else None
+        self._forward(input_rows, [control] * rows)
+
+    def stop_compiling(self) -> None:
+        """From now on, shapes that were not rehearsed run eagerly."""
+        self._unet.learning = self._controlnet.learning = False
 
     def _gather(self, trajectories: Sequence[Trajectory]) -> tuple[Rows, list[_Control | None]]:
         dtype = self._components.unet.dtype
@@ -81,8 +111,10 @@ class Denoiser:
     def _forward(self, rows: Rows, controls: Sequence[_Control | None]) -> torch.Tensor:
         wanted = len(rows)
         padded = rows.map(lambda t: self._pad(t, self._bucket(wanted)))
+        if self._buckets:  # compiled
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         residuals = self._residuals(rows, controls, len(padded)) if any(controls) else {}
-        output: torch.Tensor = self._components.unet(
+        output: torch.Tensor = self._unet(
             padded.latents,
             padded.timesteps,
             encoder_hidden_states=padded.prompt,
@@ -100,7 +132,7 @@ class Denoiser:
         bucket = self._bucket(len(chosen))
         posed = rows.map(lambda t: self._pad(t[where], bucket))
         scale = self._to_device(torch.tensor([control.scale for _, control in chosen], dtype=posed.latents.dtype))
-        down, middle = self._components.controlnet(
+        down, middle = self._controlnet(
             posed.latents,
             posed.timesteps,
             encoder_hidden_states=posed.prompt,

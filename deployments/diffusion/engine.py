@@ -128,13 +128,10 @@ class DiffusionEngine:
         try:
             self._ticker.warm_up()
             self._warmed_up.set_result(None)
-            with torch.compiler.set_stance(
-                "eager_on_recompile"
-            ):  # a size that was not warmed up must not stall the rest
-                while not self._stopping:
-                    self._heartbeat_s = time.monotonic()
-                    if not self._ticker.tick():
-                        self._backlog.wait_for_work(IDLE_HEARTBEAT_S)
+            while not self._stopping:
+                self._heartbeat_s = time.monotonic()
+                if not self._ticker.tick():
+                    self._backlog.wait_for_work(IDLE_HEARTBEAT_S)
         except Exception as error:
             logger.exception("the engine has stopped")
             if not self._warmed_up.done():

@@ -40,8 +40,8 @@ class Ticker:
         self._backlog = backlog
         self._prompts = prompts
         self._delivery = delivery
-        self._denoiser = Denoiser(components, config.row_buckets if config.compile else ())
-        self._decoder = Decoder(components, config.decode_batch, config.preview_px)
+        self._denoiser = Denoiser(components, config)
+        self._decoder = Decoder(components, config)
         self._last_tick: torch.cuda.Event | None = None
 
     def warm_up(self) -> None:

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from deployments.config import CheckpointConfig, EngineConfig
-from deployments.contracts import Done, Preview, Progress
+from deployments.contracts import Done, Job, PoseControlJob, Preview, Progress
 from deployments.diffusion.components import CheckpointError, load_components
 from deployments.diffusion.engine import DiffusionEngine
-from tests.deployments.diffusion.conftest import draw, events_of, largest_difference, make_job, respond
+from tests.deployments.diffusion.conftest import draw, events_of, largest_difference, make_job, random_picture, respond
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
@@ -78,4 +78,29 @@ def test_the_devices_abilities_change_no_picture(
     build_engine: Callable[..., DiffusionEngine], engine: DiffusionEngine, switch: str
 ) -> None:
     changed = build_engine(**{switch: True})
-    assert largest_difference(draw(changed, make_job())[0], draw(engine, make_job())[0]) <= 1
+    for job in (make_job(), pose_job()):
+        assert largest_difference(draw(changed, job)[0], draw(engine, job)[0]) <= 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch's compiler
+def test_compiled_models_draw_the_same_and_compile_nothing_while_serving(
+    build_engine: Callable[..., DiffusionEngine], engine: DiffusionEngine, tmp_path: Path
+) -> None:
+    graphs = torch._dynamo.utils.counters["stats"]
+    graphs.clear()
+    with torch.compiler.set_stance(force_backend="eager"):  # the graphs without their kernels, which take minutes
+        compiled = build_engine(
+            compile=True, row_buckets=(2,), warm_up_sizes=((32, 32),), decode_batch=1, cache_dir=str(tmp_path)
+        )
+        compiled.warm_up()
+        assert graphs["unique_graphs"] >= 4  # the UNet without and with a pose, the ControlNet, the VAE
+        warmed_up = graphs["unique_graphs"]
+        for job in (make_job(), make_job(seeds=(1, 2, 3), guidance_scale=1), pose_job(), make_job(render_width_px=48)):
+            for one, other in zip(draw(compiled, job), draw(engine, job), strict=True):
+                assert largest_difference(one, other) <= 1
+        assert graphs["unique_graphs"] == warmed_up
+
+
+def pose_job() -> Job:
+    job: Job = make_job(PoseControlJob, image=random_picture(), skeleton=random_picture(), controlnet_scale=1.0)
+    return job

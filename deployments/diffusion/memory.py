@@ -1,0 +1,72 @@
+"""How many rows a GPU has memory for: measured once for each checkpoint, GPU and torch, and kept on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from deployments.diffusion.decoder import Decoder
+from deployments.diffusion.denoiser import Denoiser
+
+RESERVE = 0.1
+"""Share of the free memory that stays free: fragments, and what other kernels of the same passes need."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory beside the weights."""
+
+    forward_bytes: float
+    """Per UNet row and latent pixel of a forward pass."""
+    decode_bytes: float
+    """Per picture and latent pixel of a VAE decode."""
+
+    def budget(self, free_bytes: int, decode_pixels: int) -> int:
+        """Most rows x latent pixels of one forward pass.
+
+        Args:
+            free_bytes: Memory that is free beside the weights.
+            decode_pixels: Pictures x latent pixels of the largest decode; it never runs beside a forward pass.
+        """
+        usable = free_bytes * (1 - RESERVE)
+        if self.decode_bytes * decode_pixels > usable:
+            raise MemoryError("the GPU has no memory for the VAE decode; lower decode_batch or the picture size")
+        return int(usable / self.forward_bytes)
+
+
+def measure(denoiser: Denoiser, decoder: Decoder, height: int, width: int) -> Footprint:
+    """Runs passes of `height` x `width` latents on the current GPU and looks at their peaks."""
+    two, four = (_peak_bytes(partial(denoiser.rehearse, rows, height, width)) for rows in (2, 4))
+    decode = _peak_bytes(partial(decoder.rehearse, 1, height, width))
+    pixels = height * width
+    return Footprint(max(four - two, 1) / (2 * pixels), decode / pixels)
+
+
+def remembered(file: Path, key: str, measured: Callable[[], Footprint]) -> Footprint:
+    """What `file` says of `key`; when it says nothing, what `measured` returns, which is then written down."""
+    known = json.loads(file.read_text()) if file.exists() else {}
+    if key not in known:
+        known[key] = asdict(measured())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(known, indent=1))
+    return Footprint(**known[key])
+
+
+def free_bytes() -> int:
+    """Memory of the current GPU that this process could still use."""
+    free, _ = torch.cuda.mem_get_info()
+    return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
+
+
+def _peak_bytes(action: Callable[[], object]) -> int:
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    action()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before

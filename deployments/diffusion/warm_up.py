@@ -1,0 +1,65 @@
+"""Makes an engine ready before its first job: kernels compiled and loaded, the budget known."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import torch
+
+from deployments.config import EngineConfig
+from deployments.diffusion.components import Components
+from deployments.diffusion.decoder import Decoder
+from deployments.diffusion.denoiser import Denoiser
+from deployments.diffusion.memory import free_bytes, measure, remembered
+from deployments.diffusion.optimize import cache_folder
+
+logger = logging.getLogger(__name__)
+
+ROWS_CPU, ROWS_GPU = 8, 16
+"""Rows of the checkpoint's own size beyond which a pass only takes longer: SDXL at 1024 x 1024 fills a GPU with two."""
+
+
+def budget_of(components: Components, config: EngineConfig) -> int:
+    """Most rows x latent pixels of one forward pass, before the memory has been looked at."""
+    rows = ROWS_GPU if components.device.type == "cuda" else ROWS_CPU
+    return config.budget or rows * int(components.unet.config.sample_size) ** 2
+
+
+def warm_up(components: Components, config: EngineConfig, denoiser: Denoiser, decoder: Decoder) -> int:
+    """Rehearses the configured sizes, with and without a pose, in every row bucket that the budget allows.
+
+    Returns:
+        The budget: the configured one, or what the GPU has memory for.
+    """
+    scale = components.latent_scale
+    sizes = [(height_px // scale, width_px // scale) for width_px, height_px in config.warm_up_sizes]
+    budget = budget_of(components, config)
+    if sizes and not config.budget and components.device.type == "cuda":
+        budget = min(budget, _memory_budget(components, config, denoiser, decoder, max(sizes)))
+    started_s = time.monotonic()
+    for height, width in sizes:
+        most = max(1, budget // (height * width))
+        buckets = [rows for rows in config.row_buckets if rows <= most] if config.compile else [min(2, most), most]
+        for rows in buckets:
+            denoiser.rehearse(rows, height, width)
+            if components.controlnet is not None:
+                denoiser.rehearse(rows, height, width, posed=True)
+        for pictures in range(1, config.decode_batch + 1) if config.compile else [1]:
+            decoder.rehearse(pictures, height, width)
+    denoiser.stop_compiling()
+    decoder.stop_compiling()
+    if sizes:
+        logger.info("warmed up %d sizes in %.1f s; budget %d", len(sizes), time.monotonic() - started_s, budget)
+    return budget
+
+
+def _memory_budget(
+    components: Components, config: EngineConfig, denoiser: Denoiser, decoder: Decoder, size: tuple[int, int]
+) -> int:
+    height, width = size
+    unet = components.unet
+    key = f"{unet.config._name_or_path} {unet.dtype} {torch.cuda.get_device_name()} torch {torch.__version__}"
+    key += f" {height}x{width} compile={config.compile}"
+    footprint = remembered(cache_folder(config) / "memory.json", key, lambda: measure(denoiser, decoder, height, width))
+    return footprint.budget(free_bytes(), config.decode_batch * height * width)

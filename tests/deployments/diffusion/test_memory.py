@@ -1,0 +1,26 @@
+"""The memory probe's arithmetic and its file; the measuring needs a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployments.diffusion.memory import Footprint, remembered
+
+
+def test_the_budget_fills_the_free_memory_but_a_reserve() -> None:
+    assert Footprint(forward_bytes=100, decode_bytes=1000).budget(free_bytes=1_000_000, decode_pixels=256) == 9000
+
+
+def test_a_decode_that_never_fits_is_found_at_the_start() -> None:
+    with pytest.raises(MemoryError, match="decode_batch"):
+        Footprint(forward_bytes=100, decode_bytes=1000).budget(free_bytes=100_000, decode_pixels=256)
+
+
+def test_a_measurement_is_made_once(tmp_path: Path) -> None:
+    file = tmp_path / "cache" / "memory.json"
+    first = remembered(file, "this GPU", lambda: Footprint(1, 2))
+    again = remembered(file, "this GPU", lambda: pytest.fail("measured again"))
+    assert first == again == Footprint(1, 2)
+    assert remembered(file, "another GPU", lambda: Footprint(3, 4)) == Footprint(3, 4)
