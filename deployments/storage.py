@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import secrets
 import time
@@ -22,12 +21,11 @@ from deployments.contracts import (
     StoredResponse,
     StoreUnavailable,
 )
+from deployments.records import RECORD_ID, Records, reading_failed, writing_failed
 from deployments.store_config import StorageConfig
 from deployments.sweeper import Sweeper
 
 __all__ = ["PICTURE_ID", "Storage", "StorageConfig", "media_type"]
-
-logger = logging.getLogger("ray.serve.storage")
 
 PICTURE_ID = re.compile(rf"[0-9a-f]{{32}}\.(?:{'|'.join(get_args(PictureFormat))})")
 """128 random bits in hex and the picture's format: nothing of the request, and no path but the store's own."""
@@ -38,8 +36,8 @@ def media_type(picture_id: str) -> str:
     return f"image/{picture_id.rpartition('.')[2]}"
 
 
-class Storage:
-    """The deployment that keeps pictures, in a folder or a bucket."""
+class Storage(Records):
+    """The deployment that keeps pictures and records, in a folder or a bucket."""
 
     def __init__(self, config: StorageConfig) -> None:
         """Opens the store and starts to delete expired pictures, those of earlier runs among them.
@@ -48,11 +46,11 @@ class Storage:
             ValueError: there are several replicas, and each would see pictures of its own.
         """
         config.check_replicas(_replica_count())
-        self._store = config.open()
+        super().__init__(config.open())
         self._sweeper = Sweeper(
             self._store,
             folder=config.folder,
-            names=PICTURE_ID,
+            names=re.compile(f"{PICTURE_ID.pattern}|{RECORD_ID.pattern}"),
             keep_s=config.keep_s,
             interval_s=config.sweep_interval_s,
         )
@@ -94,7 +92,7 @@ class Storage:
             found = await self._store.get_async(picture_id)
             return bytes(await found.bytes_async())
         except Exception as error:
-            raise _reading_failed(picture_id, error) from error
+            raise reading_failed(picture_id, error) from error
 
     async def head(self, picture_id: str) -> int:
         """The size of a picture in bytes; raises as `get` does."""
@@ -102,7 +100,7 @@ class Storage:
         try:
             return (await self._store.head_async(picture_id))["size"]
         except Exception as error:
-            raise _reading_failed(picture_id, error) from error
+            raise reading_failed(picture_id, error) from error
 
     def check_health(self) -> None:
         """Raises when the sweeper has died. A store out of reach is no reason: replacing the replica helps nothing."""
@@ -117,20 +115,13 @@ class Storage:
         )
         failures = [result for result in results if isinstance(result, BaseException)]
         if failures:
-            await self._delete([to.id for to, result in zip(stored, results, strict=True) if result is None])
-            logger.error("%d of %d pictures could not be stored", len(failures), len(stored), exc_info=failures[0])
-            raise StoreUnavailable("The picture store could not be written: it may be full or out of reach.")
+            await self.delete_objects([to.id for to, result in zip(stored, results, strict=True) if result is None])
+            raise writing_failed(failures[0])
         return stored
 
     async def _put_one(self, picture_id: str, data: bytes) -> None:
         # One request a picture: atomic in a bucket, a rename in a folder, and no parts left over by an interruption.
         await self._store.put_async(picture_id, data, use_multipart=False)
-
-    async def _delete(self, picture_ids: Sequence[str]) -> None:
-        try:
-            await self._store.delete_async(picture_ids)
-        except Exception:
-            logger.warning("%d pictures are left to the sweeper", len(picture_ids), exc_info=True)
 
 
 def _replica_count() -> int:
@@ -144,11 +135,3 @@ def _replica_count() -> int:
 def _check_id(picture_id: str) -> None:
     if not PICTURE_ID.fullmatch(picture_id):
         raise PictureNotFound("There is no such picture.")
-
-
-def _reading_failed(picture_id: str, error: Exception) -> PictureNotFound | StoreUnavailable:
-    """What the client is told; obstore raises built-in errors beside its own, with paths in their messages."""
-    if isinstance(error, FileNotFoundError):
-        return PictureNotFound("There is no such picture.")
-    logger.error("picture %s could not be read", picture_id, exc_info=error)
-    return StoreUnavailable("The picture store could not be read.")

@@ -1,4 +1,4 @@
-"""Deletes pictures that no URL leads to any more."""
+"""Deletes pictures that no URL leads to any more, and records of their time."""
 
 from __future__ import annotations
 

@@ -42,6 +42,10 @@ class NotLoopback(contracts.ServiceError):
     """No API keys are configured, and the caller is on another machine."""
 
 
+class KeyReused(contracts.ServiceError):
+    """An `Idempotency-Key` came again with another request."""
+
+
 class QueueFull(contracts.ServiceError):
     """All replicas are busy and their queue is full."""
 
@@ -85,6 +89,7 @@ TABLE = ErrorTable(
         UrlForged: Row(403, "invalid_request_error", "invalid_signature"),
         contracts.PictureNotFound: Row(404, "invalid_request_error", "image_not_found"),
         UnknownModel: Row(404, "invalid_request_error", "model_not_found"),
+        KeyReused: Row(409, "invalid_request_error", "idempotency_key_reused", retry=False),
         UrlExpired: Row(410, "invalid_request_error", "url_expired"),
         BodyTooLarge: Row(413, "invalid_request_error", "body_too_large"),
         UnsupportedMediaType: Row(415, "invalid_request_error", "unsupported_media_type"),

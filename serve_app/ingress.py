@@ -19,6 +19,7 @@ from serve_app.catalog import Catalog
 from serve_app.config import AppConfig
 from serve_app.dispatch import Dispatch, Pipelines
 from serve_app.health import GraphHealth
+from serve_app.idempotency import Idempotency
 from serve_app.jobs import JobBuilder, Order
 from serve_app.metrics import Metrics
 from serve_app.records import RequestRecord
@@ -54,6 +55,7 @@ class Ingress:
         self._answers = Answers(self.signer, config.public_url)
         self._dispatch = Dispatch(pipelines, storage, config.limits)
         self._storage = storage
+        self.idempotency = Idempotency(storage, self._dispatch, config.storage.url_ttl_s)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Ray Serve asks for the app on the replica, after the constructor."""

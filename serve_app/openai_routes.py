@@ -12,12 +12,14 @@ from serve_app.answers import Operation
 from serve_app.authentication import require_key
 from serve_app.bodies import Form, media_type, read_form, read_json
 from serve_app.errors import InvalidRequest, request_id_of
+from serve_app.idempotency import request_key
 from serve_app.input_images import more_than_one, read_inline_form
 from serve_app.jobs import Order
 from serve_app.responses import ImagesResponse, ModelList, ModelObject
 from serve_app.schemas import (
     EditRequest,
     GenerationRequest,
+    ImagesRequest,
     PromptRequest,
     VariationRequest,
     WireModel,
@@ -35,21 +37,27 @@ def openai_routes(ingress: Ingress) -> APIRouter:
     """The router of `/v1`."""
     router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(require_key(ingress))])
 
-    async def answer(request: Request, wire: PromptRequest, order: Order, operation: Operation) -> Response:
+    async def answer(request: Request, form: Form, wire: ImagesRequest, order: Order, operation: Operation) -> Response:
         record, base_url = request.state.record, str(request.base_url)
-        if wire.stream:
+        key = request_key(request, form)
+        if isinstance(wire, PromptRequest) and wire.stream:
             links = base_url if wire.response_format == "url" else None
             return await event_stream(request, ingress.stream(order, operation, links, record))
-        return _json(await ingress.answer(order, base_url, record))
+        if key is None:
+            return _json((await ingress.answer(order, base_url, record)).model_dump_json(exclude_none=True))
+        kept = await ingress.idempotency.once(
+            key, lambda: ingress.answer(order, base_url, record), order.job.deadline_unix_s
+        )
+        return _json(kept.body, {"Idempotent-Replayed": "true"} if kept.is_repeat else None)
 
     @router.post("/images/generations", response_model=ImagesResponse, openapi_extra=_bodies(json=GenerationRequest))
     async def generate(request: Request) -> Response:
         """Creates images from a prompt."""
-        fields = await read_json(request)
-        entry = ingress.catalog.find(fields.get("model"))
-        wire = parse_request(GenerationRequest, fields, entry.served.unknown_fields == "ignore")
+        form = Form(await read_json(request), {})
+        entry = ingress.catalog.find(form.fields.get("model"))
+        wire = parse_request(GenerationRequest, form.fields, entry.served.unknown_fields == "ignore")
         order = ingress.jobs.text_to_image(wire, entry, request_id_of(request), time.time())
-        return await answer(request, wire, order, "image_generation")
+        return await answer(request, form, wire, order, "image_generation")
 
     @router.post(
         "/images/edits",
@@ -72,7 +80,7 @@ def openai_routes(ingress: Ingress) -> APIRouter:
         order = await asyncio.to_thread(
             ingress.jobs.image_edit, wire, entry, image, mask, request_id_of(request), time.time()
         )
-        return await answer(request, wire, order, "image_edit")
+        return await answer(request, form, wire, order, "image_edit")
 
     @router.post(
         "/images/variations",
@@ -88,7 +96,7 @@ def openai_routes(ingress: Ingress) -> APIRouter:
         order = await asyncio.to_thread(
             ingress.jobs.variation, wire, entry, _image(form), request_id_of(request), time.time()
         )
-        return _json(await ingress.answer(order, str(request.base_url), request.state.record))
+        return await answer(request, form, wire, order, "image_edit")
 
     @router.get("/models", response_model_exclude_none=True)
     async def models() -> ModelList:
@@ -103,8 +111,8 @@ def openai_routes(ingress: Ingress) -> APIRouter:
     return router
 
 
-def _json(answer: ImagesResponse) -> Response:
-    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+def _json(body: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def _check_files(form: Form, *allowed: str) -> None:

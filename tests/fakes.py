@@ -46,7 +46,7 @@ class FakeEngine:
 
     `sleep=S`: takes S seconds. `fail`, `bug`, `unfit`, `too-long`: raises. `die=FILE`: kills its process in mid-job as
     long as FILE holds a number over 0, and counts it down; `die-late=FILE`, `fail-late`: the same after the previews.
-    `mark=FILE`: writes "started", "done" or "cancelled" there.
+    `mark=FILE`: writes "started", "done" or "cancelled" there. `count=FILE`: counts there how often it was started.
     """
 
     def __init__(self, checkpoint: CheckpointConfig, config: EngineConfig) -> None:
@@ -58,6 +58,7 @@ class FakeEngine:
         words = dict(re.findall(r"([a-z-]+)(?:=(\S+))?", job.prompt))
         mark = words.get("mark")
         _write(mark, "started")
+        _count(words.get("count"))
         finished = False
         try:
             yield Queued(position=0)
@@ -136,6 +137,11 @@ def _write(file: str | None, text: str) -> None:
     if file:
         with open(file, "w", encoding="utf-8") as out:
             out.write(text)
+
+
+def _count(file: str | None) -> None:
+    if file:
+        _write(file, str(_read(file) + 1 if os.path.exists(file) else 1))
 
 
 def _read(file: str) -> int:

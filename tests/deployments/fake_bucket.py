@@ -31,7 +31,8 @@ class FakeBucket:
             def _answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 time.sleep(bucket.delay_s)
-                status, headers, content = bucket.handle(self.command, self.path, body)
+                is_new = self.headers.get("if-none-match") == "*"
+                status, headers, content = bucket.handle(self.command, self.path, body, is_new)
                 self.send_response(status)
                 for name, value in {"content-length": str(len(content)), **headers}.items():
                     self.send_header(name, value)
@@ -54,13 +55,15 @@ class FakeBucket:
         self._server.shutdown()
         self._server.server_close()
 
-    def handle(self, method: str, url: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of the answer."""
+    def handle(self, method: str, url: str, body: bytes, is_new: bool) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the answer; with `is_new` a PUT replaces nothing."""
         parts = urlsplit(url)
         key = parts.path.removeprefix("/bucket").lstrip("/")
         with self._lock:
             self.requests.append(f"{method} {key}")
             match method:
+                case "PUT" if is_new and key in self.objects:
+                    return 412, {}, b"<Error><Code>PreconditionFailed</Code></Error>"
                 case "PUT":
                     if self.fail_put is not None:
                         self.fail_put -= 1

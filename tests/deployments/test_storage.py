@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import pickle
 import re
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,27 +33,6 @@ def _ray_passes_records_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     for name in ("ray", "ray.serve"):
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     caplog.set_level(logging.INFO, "ray.serve")
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBucket]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    bucket = FakeBucket()
-    yield bucket
-    bucket.close()
-
-
-@pytest.fixture(params=["folder", "bucket", "memory"])
-def config(request: pytest.FixtureRequest, tmp_path: Path) -> StorageConfig:
-    match request.param:
-        case "folder":
-            return StorageConfig(location=str(tmp_path / "pictures"))
-        case "memory":
-            return StorageConfig(location="memory://")
-        case _:
-            endpoint = request.getfixturevalue("bucket").endpoint
-            return StorageConfig(location="s3://bucket/some/prefix", endpoint=endpoint, region="here")
 
 
 @pytest.fixture
