@@ -370,11 +370,9 @@ function showCards(cards) {
   $("cards").classList.toggle("several", cards.length > 1);
 }
 
-/** Shows a blob in an image, and answers when it can be seen. */
 function showBlob(image, blob) {
   URL.revokeObjectURL(image.src);
   image.src = URL.createObjectURL(blob);
-  return image.decode();
 }
 
 function showPreview(card, blob) {
@@ -387,11 +385,12 @@ async function showPicture(card, picture) {
   card.picture = picture;
   card.dataset.done = "true";
   const image = card.querySelector(".main img");
-  await showBlob(image, picture.blob);
+  showBlob(image, picture.blob);
+  await image.decode();
   card.querySelector(".main").style.aspectRatio = "auto";
   if (picture.skeleton) {
     card.querySelector(".skeleton").hidden = false;
-    await showBlob(card.querySelector(".skeleton img"), picture.skeleton);
+    showBlob(card.querySelector(".skeleton img"), picture.skeleton);
   }
   card.querySelector(".facts").textContent = `Seed ${picture.seed} · ${image.naturalWidth} × ${image.naturalHeight}`;
   const link = card.querySelector(".link a");
