@@ -1,0 +1,149 @@
+"""demo.yaml as a person meets it: the real engine and the embedded model, and pictures that show what was asked for."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import io
+from typing import Any
+
+import httpx
+import numpy as np
+import openai
+import pytest
+from PIL import Image
+
+from tests.openai_errors import assert_openai_error
+from tests.pictures import encoded, opened
+from training.pictures import background, is_otter, nearest_color, object_color, overlap, shape_of, silhouette
+
+SCENES = [
+    ("a red star on a blue background", "red", "star", "blue"),
+    ("a yellow circle on a black background", "yellow", "circle", "black"),
+    ("a green square on a white background", "green", "square", "white"),
+    ("please draw one big purple triangle, orange background", "purple", "triangle", "orange"),
+    ("white circle, red background", "white", "circle", "red"),
+    ("a black square on a yellow background", "black", "square", "yellow"),
+]
+
+
+def draw(client: openai.OpenAI, prompt: str, **fields: Any) -> np.ndarray:
+    """(height, width, 3) uint8."""
+    fields = {"model": "dall-e-2", "size": "256x256", "response_format": "b64_json", **fields}
+    return np.asarray(opened(client.images.generate(prompt=prompt, **fields)).convert("RGB"))
+
+
+def seed(value: int) -> dict[str, Any]:
+    return {"extra_body": {"seed": value}}
+
+
+def test_pictures_show_what_the_prompt_says(embedded: openai.OpenAI) -> None:
+    right = 0
+    for prompt, colour, shape, ground in SCENES:
+        picture = draw(embedded, prompt, **seed(1))
+        seen = (nearest_color(object_color(picture)), shape_of(picture), nearest_color(background(picture)))
+        right += sum(a == b for a, b in zip(seen, (colour, shape, ground), strict=True))
+    assert right >= 16, f"{right} of 18 colours, shapes and backgrounds are right"
+
+
+@pytest.mark.parametrize("size", ["256x256", "512x512", "1024x1024"])
+def test_the_same_scene_at_every_size(embedded: openai.OpenAI, size: str) -> None:
+    picture = draw(embedded, "a red circle on a white background", size=size, **seed(3))
+    assert f"{picture.shape[1]}x{picture.shape[0]}" == size
+    assert nearest_color(object_color(picture)) == "red"
+    assert nearest_color(background(picture)) == "white"
+    assert shape_of(picture) == "circle"
+
+
+def test_the_references_first_example(embedded: openai.OpenAI) -> None:
+    answer = embedded.images.generate(
+        model="be-stable-diffusion-xl-base-1.0", prompt="A cute baby sea otter", n=1, size="1024x1024"
+    )
+    assert answer.data is not None
+    picture = Image.open(io.BytesIO(httpx.get(answer.data[0].url or "").content)).convert("RGB")
+    assert picture.size == (1024, 1024)
+    assert is_otter(np.asarray(picture))
+
+
+def test_the_references_second_example(embedded: openai.OpenAI) -> None:
+    """Changes what the edit says, and keeps the rest where it was."""
+    otter = draw(embedded, "A cute baby sea otter", **seed(1))
+    answer = embedded.images.edit(
+        model="be-stable-diffusion-xl-base-1.0",
+        image=encoded(Image.fromarray(otter)),
+        prompt="A cute baby sea otter wearing a beret",
+        n=2,
+        size="256x256",
+        response_format="b64_json",
+    )
+    edited = np.asarray(opened(answer).convert("RGB"))
+    assert is_otter(edited)
+    assert overlap(silhouette(otter), silhouette(edited)) >= 0.5
+    assert np.abs(otter.astype(int) - edited).mean() > 2
+
+
+def test_an_edit_takes_the_new_colour_in_the_same_place(embedded: openai.OpenAI) -> None:
+    before = draw(embedded, "a red circle on a white background", **seed(5))
+    answer = embedded.images.edit(
+        model="dall-e-2",
+        image=encoded(Image.fromarray(before)),
+        prompt="a blue circle on a white background",
+        size="256x256",
+        response_format="b64_json",
+        extra_body={"seed": 1},
+    )
+    after = np.asarray(opened(answer).convert("RGB"))
+    assert nearest_color(object_color(after)) == "blue"
+    assert overlap(silhouette(before), silhouette(after)) >= 0.5
+
+
+def test_the_same_seed_gives_the_same_bytes_alone_and_in_a_crowd(embedded: openai.OpenAI) -> None:
+    def one(number: int) -> bytes:
+        return draw(embedded, "a green star on a black background", **seed(number)).tobytes()
+
+    alone = one(11)
+    assert one(11) == alone
+    assert one(12) != alone
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        crowd = list(pool.map(one, (11, 12, 13, 14)))
+    difference = np.abs(np.frombuffer(crowd[0], np.uint8).astype(int) - np.frombuffer(alone, np.uint8))
+    assert difference.max() <= 1
+
+
+def test_the_pose_of_the_picture_is_taken(embedded: openai.OpenAI) -> None:
+    person = draw(embedded, "a blue person on a white background", size="512x512", **seed(2))
+    answer = embedded.images.edit(
+        model="be-stable-diffusion-xl-base-1.0",
+        image=encoded(Image.fromarray(person)),
+        prompt="a red person on a yellow background",
+        user="cn",
+        size="512x512",
+        response_format="b64_json",
+    )
+    assert answer.data is not None
+    drawn = np.asarray(opened(answer).convert("RGB"))
+    assert nearest_color(background(drawn)) == "yellow"
+    assert overlap(silhouette(person), silhouette(drawn)) >= 0.4
+    assert answer.data[0].to_dict()["b64_json_pose"]
+
+
+def test_a_picture_without_a_person_has_no_pose(embedded_url: str, embedded: openai.OpenAI) -> None:
+    circle = draw(embedded, "a red circle on a white background", **seed(3))
+    answer = httpx.post(
+        f"{embedded_url}/v1/images/edits",
+        data={"prompt": "a red person", "user": "cn", "size": "256x256"},
+        files={"image": encoded(Image.fromarray(circle)).getvalue()},
+        timeout=60,
+    )
+    assert_openai_error(answer, 400, "no_pose_found", "image")
+
+
+def test_a_prompt_that_is_too_long_is_refused_with_its_count(embedded: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as error:
+        draw(embedded, "a red star " * 400)
+    assert (error.value.code, error.value.param) == ("prompt_too_long", "prompt")
+    assert "1200" in error.value.message
+
+
+def test_a_long_prompt_is_drawn(embedded: openai.OpenAI) -> None:
+    picture = draw(embedded, "a red circle on a blue background" + ", a picture" * 60, **seed(1))
+    assert picture.shape == (256, 256, 3)
