@@ -55,6 +55,7 @@ class Components:
         self.pose_control: Any = self.controlnet is not None and StableDiffusionXLControlNetPipeline(
             **shared, **settings, controlnet=self.controlnet
         )
+        self._scheduler_config = self.text_to_image.scheduler.config
         self._schedulers: dict[str, Any] = {}
 
     @property
@@ -75,7 +76,7 @@ class Components:
         if name not in self._schedulers:
             spec = SCHEDULERS[name]
             scheduler_class = getattr(diffusers, spec.class_name)
-            self._schedulers[name] = scheduler_class.from_config(self.text_to_image.scheduler.config, **spec.arguments)
+            self._schedulers[name] = scheduler_class.from_config(self._scheduler_config, **spec.arguments)
         return copy.deepcopy(self._schedulers[name])  # ten times faster than from_config
 
 

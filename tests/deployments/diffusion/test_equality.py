@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+import deployments
+from deployments.config import CheckpointConfig
 from deployments.contracts import ImageEditJob, Job, Pixels, PoseControlJob
-from deployments.diffusion.components import Components
+from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.engine import DiffusionEngine
 from deployments.schedulers import SCHEDULERS
 from tests.deployments.diffusion.conftest import draw, half_mask, largest_difference, make_job, random_picture
@@ -47,19 +52,67 @@ def draw_with_diffusers(job: Job, components: Components) -> Pixels:
     return np.asarray(picture)
 
 
-JOBS: dict[str, Any] = {
-    "text": {},
-    "image": {"job_class": ImageEditJob, "image": random_picture(), "strength": 0.7},
-    "mask": {"job_class": ImageEditJob, "image": random_picture(), "strength": 0.7, "mask": half_mask()},
-    "pose": {"job_class": PoseControlJob, "image": random_picture(), "skeleton": random_picture()},
-}
-JOBS["pose"] |= {"controlnet_scale": 0.8, "control_start": 0.1, "control_end": 0.7}
+@pytest.fixture(scope="module", params=["tiny", "embedded"])
+def checkpoint_and_size(request: pytest.FixtureRequest, checkpoint: CheckpointConfig) -> tuple[CheckpointConfig, int]:
+    """A checkpoint and the edge of its pictures in pixels."""
+    demo = Path(deployments.__file__).parent / "demo"
+    embedded = CheckpointConfig(path=str(demo / "model"), controlnet=str(demo / "controlnet"), dtype="float32")
+    return (checkpoint, 32) if request.param == "tiny" else (embedded, 256)
 
 
-@pytest.mark.parametrize("kind", JOBS)
+@pytest.fixture(scope="module")
+def engine(checkpoint_and_size: tuple[CheckpointConfig, int]) -> Iterator[DiffusionEngine]:
+    engine = DiffusionEngine(checkpoint_and_size[0])
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def components(checkpoint_and_size: tuple[CheckpointConfig, int]) -> Components:
+    return load_components(checkpoint_and_size[0])
+
+
+def make(kind: str, edge_px: int, **fields: Any) -> Job:
+    """A job for text-to-image, img2img, inpainting or a pose."""
+    image = random_picture(edge_px, edge_px)
+    of_kind: dict[str, dict[str, Any]] = {
+        "text": {},
+        "image": {"job_class": ImageEditJob, "image": image, "strength": 0.7},
+        "mask": {"job_class": ImageEditJob, "image": image, "strength": 0.7, "mask": half_mask(edge_px, edge_px)},
+        "pose": {"job_class": PoseControlJob, "image": image, "skeleton": image, "controlnet_scale": 0.8}
+        | {"control_start": 0.1, "control_end": 0.7},
+    }
+    job: Job = make_job(render_width_px=edge_px, render_height_px=edge_px, **fields, **of_kind[kind])
+    return job
+
+
+@pytest.mark.parametrize("kind", ["text", "image", "mask", "pose"])
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_equals_the_pipeline(engine: DiffusionEngine, components: Components, kind: str, scheduler: str) -> None:
-    job = make_job(scheduler=scheduler, steps=7, seeds=(11,), negative_prompt="a blue dog", **JOBS[kind])
+def test_equals_the_pipeline(
+    engine: DiffusionEngine,
+    components: Components,
+    checkpoint_and_size: tuple[CheckpointConfig, int],
+    kind: str,
+    scheduler: str,
+) -> None:
+    _, edge_px = checkpoint_and_size
+    job = make(kind, edge_px, scheduler=scheduler, steps=5, seeds=(11,), negative_prompt="a blue dog")
     drawn, expected = draw(engine, job)[0], draw_with_diffusers(job, components)
     assert largest_difference(drawn, expected) <= 1
     assert expected.std() > 1
+
+
+@pytest.mark.parametrize("kind", ["text", "image", "mask", "pose"])
+@pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 9.0])
+def test_equals_the_pipeline_at_every_guidance(
+    engine: DiffusionEngine,
+    components: Components,
+    checkpoint_and_size: tuple[CheckpointConfig, int],
+    kind: str,
+    guidance_scale: float,
+) -> None:
+    """Also without a negative prompt, and at strength 1."""
+    job = make(kind, checkpoint_and_size[1], guidance_scale=guidance_scale)
+    if isinstance(job, ImageEditJob):
+        job = replace(job, strength=1.0)
+    assert largest_difference(draw(engine, job)[0], draw_with_diffusers(job, components)) <= 1
