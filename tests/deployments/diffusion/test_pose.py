@@ -1,0 +1,56 @@
+"""Pose estimators: loading, the skeleton's size, and a picture of nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import deployments
+from deployments.config import CheckpointConfig
+from deployments.contracts import NoPoseFound
+from deployments.diffusion.components import CheckpointError
+from deployments.diffusion.pose import OpenPose, load_estimator
+from tests.deployments.diffusion.conftest import random_picture
+
+EMBEDDED = Path(deployments.__file__).parent / "demo" / "pose"
+
+
+class OnePerson:
+    """A body estimator that sees all 18 keypoints on a diagonal."""
+
+    def format_body_result(self, *found: Any) -> Any:
+        from controlnet_aux.open_pose.body import Body
+
+        return Body.format_body_result(*found)
+
+    def __call__(self, picture: Any) -> tuple[Any, Any]:
+        height, width = picture.shape[:2]
+        along = np.linspace(0.1, 0.9, 18)
+        keypoints = np.stack([along * width, along * height, np.ones(18), np.arange(18)], 1)
+        return keypoints, np.array([[*range(18), 18.0, 18.0]])
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(256, 256), (200, 333), (1024, 576)])
+def test_a_skeleton_has_the_size_of_the_picture(width_px: int, height_px: int) -> None:
+    skeleton = OpenPose(OnePerson()).skeleton(random_picture(width_px, height_px))
+    assert skeleton.shape == (height_px, width_px, 3)
+    assert skeleton.dtype == np.uint8
+    rows, columns = np.nonzero(skeleton.any(-1))
+    assert np.abs(rows / height_px - columns / width_px).max() < 0.1  # on the diagonal
+
+
+def test_the_embedded_estimator_finds_nobody_in_a_blank_picture() -> None:
+    estimator = load_estimator(CheckpointConfig(path="unused", pose_estimator=str(EMBEDDED)))
+    with pytest.raises(NoPoseFound) as refusal:
+        estimator.skeleton(np.full((256, 256, 3), 255, np.uint8))
+    assert refusal.value.param == "image"
+
+
+@pytest.mark.parametrize("folder", [None, "missing"])
+def test_an_estimator_that_is_not_there_is_named(folder: str | None, tmp_path: Path) -> None:
+    path = folder and str(tmp_path)
+    with pytest.raises(CheckpointError, match=path or "unused"):
+        load_estimator(CheckpointConfig(path="unused", pose_estimator=path))
