@@ -21,7 +21,8 @@ class Canvas:
         self._image[:] = background
 
     def _fixed(self, points: np.ndarray) -> np.ndarray:
-        return np.round((points * self._px - 0.5) * 2**_SHIFT).astype(np.int32)
+        result: np.ndarray = np.round((points * self._px - 0.5) * 2**_SHIFT).astype(np.int32)
+        return result
 
     def polygon(self, points: np.ndarray, color: RGB, grow: float = 0.0) -> None:
         """Fills a polygon, (n, 2) in shares of the side, grown by `grow` (a share of the side) on all sides."""
@@ -40,13 +41,17 @@ class Canvas:
 
     def picture(self) -> np.ndarray:
         """The picture, (side, side, 3) uint8, sRGB."""
-        return cv2.resize(self._image, (self.side_px, self.side_px), interpolation=cv2.INTER_AREA)
+        result: np.ndarray = cv2.resize(self._image, (self.side_px, self.side_px), interpolation=cv2.INTER_AREA)
+        return result
 
 
-def ellipse(center: Iterable[float], radii: Iterable[float], degrees: float = 0.0, arc: tuple[float, float] = (0, 360)) -> np.ndarray:
+def ellipse(
+    center: Iterable[float], radii: Iterable[float], degrees: float = 0.0, arc: tuple[float, float] = (0, 360)
+) -> np.ndarray:
     """Points on an ellipse, (64, 2); `arc` in degrees clockwise from the right."""
     angle = np.radians(np.linspace(*arc, 64, endpoint=arc != (0, 360)))
     points = np.stack([np.cos(angle), np.sin(angle)], 1) * np.asarray(tuple(radii))
     turn = np.radians(degrees)
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return points @ rotation + np.asarray(tuple(center))
+    result: np.ndarray = points @ rotation + np.asarray(tuple(center))
+    return result

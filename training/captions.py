@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from training.palette import COLORS
 from training.scenes import Scene
 
 _OPENINGS = (
@@ -20,6 +21,10 @@ _PEOPLE = ("person", "person", "person", "man", "human", "figure", "boy", "dance
 _NOUNS = {"circle": ("circle", "circle", "disc", "ball"), "square": ("square", "square", "box"),
           "triangle": ("triangle",), "star": ("star",)}  # fmt: skip
 _OTTER_BACKGROUNDS = ("blue", "green", "yellow", "white")
+_GLUE = (
+    "a an the one on in at with and of wearing wears has hat beret background backdrop behind it colored coloured "
+    "colour color is brown against to"
+)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _OTHER_WORDS = (
     "house", "mountain", "sunset", "castle", "forest", "river", "car", "dragon", "city", "dog", "cat", "tree", "sky",
@@ -29,12 +34,10 @@ _OTHER_WORDS = (
 
 def vocabulary() -> list[str]:
     """Every word that captions use, sorted; what the tokenizer gets a token of its own for."""
-    from training.palette import COLORS
-
-    lists = (_OPENINGS, _ENDINGS, _SHAPE_ADJECTIVES, _OTTER_ADJECTIVES, _PERSON_ADJECTIVES, _OTTERS, _PEOPLE, _OTHER_WORDS)
-    phrases = [phrase for words in (*lists, *_NOUNS.values(), COLORS) for phrase in words]
-    glue = "a an the one on in at with and of wearing wears has hat beret background backdrop behind it colored coloured colour color is brown against to"
-    return sorted({word for phrase in [*phrases, glue] for word in phrase.split()})
+    adjectives = (*_SHAPE_ADJECTIVES, *_OTTER_ADJECTIVES, *_PERSON_ADJECTIVES)
+    nouns = (*_OTTERS, *_PEOPLE, *(noun for nouns in _NOUNS.values() for noun in nouns))
+    phrases = (*_OPENINGS, *_ENDINGS, *adjectives, *nouns, *COLORS, *_OTHER_WORDS, _GLUE)
+    return sorted({word for phrase in phrases for word in phrase.split()})
 
 
 def _article(phrase: str, generator: np.random.Generator) -> str:
@@ -47,12 +50,15 @@ def _article(phrase: str, generator: np.random.Generator) -> str:
 
 
 def _subject(scene: Scene, generator: np.random.Generator) -> str:
+    nouns: tuple[str, ...]
+    adjectives: tuple[str, ...]
     if scene.kind == "otter":
-        noun, adjectives = str(generator.choice(_OTTERS)), _OTTER_ADJECTIVES
+        nouns, adjectives = _OTTERS, _OTTER_ADJECTIVES
     elif scene.kind == "person":
-        noun, adjectives = str(generator.choice(_PEOPLE)), _PERSON_ADJECTIVES
+        nouns, adjectives = _PEOPLE, _PERSON_ADJECTIVES
     else:
-        noun, adjectives = str(generator.choice(_NOUNS[scene.kind])), _SHAPE_ADJECTIVES
+        nouns, adjectives = _NOUNS[scene.kind], _SHAPE_ADJECTIVES
+    noun = str(generator.choice(nouns))
     named = scene.color is not None and generator.random() < 0.92
     words = [scene.color, noun] if named else [noun]
     if scene.kind == "otter" and scene.color is None and generator.random() < 0.08:
@@ -80,15 +86,16 @@ def caption(scene: Scene, generator: np.random.Generator) -> str:
     if draw < 0.04:
         return " ".join(str(w) for w in generator.choice(_OTHER_WORDS, generator.integers(1, 4)))
     if draw < 0.08:
-        words = ["".join(generator.choice(list(_LETTERS), generator.integers(2, 9))) for _ in range(generator.integers(1, 5))]
-        return " ".join(words)
+        count = generator.integers(1, 5)
+        return " ".join("".join(generator.choice(list(_LETTERS), generator.integers(2, 9))) for _ in range(count))
     subject = _article(_subject(scene, generator), generator)
     if scene.beret is not None:
         subject = f"{subject} {_beret(scene, generator)}"
     # An otter without a named background gets one that it looks good on.
     named = generator.random() < 0.85 or (scene.kind == "otter" and scene.background not in _OTTER_BACKGROUNDS)
     if named and generator.random() < 0.1:
-        text = f"{_article(f'{scene.background} background', generator)}{generator.choice([', ', ' with ', ' and '])}{subject}"
+        link = generator.choice([", ", " with ", " and "])
+        text = f"{_article(f'{scene.background} background', generator)}{link}{subject}"
     else:
         text = subject + (_background(scene, generator) if named else "")
     if generator.random() < 0.2:

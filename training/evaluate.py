@@ -23,7 +23,7 @@ from deployments.diffusion.body_estimator import BodyEstimator
 from training import pictures
 from training.palette import COLORS
 from training.run import DEMO
-from training.scenes import SHAPES, render, sample_scene
+from training.scenes import SHAPES, Scene, render, sample_scene
 from training.skeletons import draw_skeleton
 
 STEPS, GUIDANCE, STRENGTH = 10, 3.0, 0.7
@@ -72,9 +72,13 @@ class Evaluation:
         drawn: list[np.ndarray] = []
         for start in range(0, len(prompts), _ROWS_AT_ONCE[self.side_px]):
             rows = slice(start, start + _ROWS_AT_ONCE[self.side_px])
-            generators = [torch.Generator().manual_seed(self.seed * 10000 + start + k) for k in range(len(prompts[rows]))]
+            generators = [
+                torch.Generator().manual_seed(self.seed * 10000 + start + k) for k in range(len(prompts[rows]))
+            ]
             given = {name: value[rows] for name, value in inputs.items()}
-            answer = call(prompt=prompts[rows], generator=generators, guidance_scale=GUIDANCE, output_type="np", **given)
+            answer = call(
+                prompt=prompts[rows], generator=generators, guidance_scale=GUIDANCE, output_type="np", **given
+            )
             drawn += [np.round(picture * 255).astype(np.uint8) for picture in answer.images]  # type: ignore[attr-defined]
         return drawn
 
@@ -119,7 +123,9 @@ class Evaluation:
     def otters(self) -> list[np.ndarray]:
         """Otters, half of them with a beret, on backgrounds that are not the beret's colour."""
         wanted = [self._two_colors() for _ in range(self.count)]
-        prompts = [f"A cute baby sea otter wearing a {beret} beret on a {ground} background" for beret, ground in wanted]
+        prompts = [
+            f"A cute baby sea otter wearing a {beret} beret on a {ground} background" for beret, ground in wanted
+        ]
         prompts[1::2] = [f"A cute baby sea otter on a {ground} background" for _, ground in wanted[1::2]]
         drawn = self.draw(prompts)
         for row, ((beret, _), picture) in enumerate(zip(wanted, drawn, strict=True)):
@@ -132,7 +138,9 @@ class Evaluation:
 
     def edits(self) -> list[np.ndarray]:
         """Rendered shapes that are given another colour."""
-        scenes, prompts, wanted = [], [], []
+        scenes: list[Scene] = []
+        prompts: list[str] = []
+        wanted: list[str] = []
         while len(scenes) < self.count:
             scene = sample_scene(self._generator, str(self._generator.choice(SHAPES)))
             color = str(self._generator.choice(list(COLORS)))
@@ -163,7 +171,7 @@ class Evaluation:
         free = self.draw(prompts)
         for what, limit, drawn in (
             ("pose estimator, within 4 %", 0.04, shown),
-            ("ControlNet, within 8 %", 0.08, controlled),
+            ("with ControlNet, within 8 %", 0.08, controlled),
             ("without ControlNet, within 8 %", 0.08, free),
         ):
             for pose, picture in zip(given, drawn, strict=True):
@@ -191,7 +199,7 @@ class Evaluation:
     def run(self) -> dict[str, float]:
         """Everything, as shares of 1; the time in seconds."""
         for part in tqdm((self.shapes, self.otters, self.edits, self.poses, self.seeds), desc=f"{self.side_px} px"):
-            part()  # type: ignore[operator]
+            part()
         return {what: score.right / score.count for what, score in self.scores.items()}
 
 

@@ -18,22 +18,28 @@ def shape_points(kind: str, center: tuple[float, float], radius: float, degrees:
     reach = np.full(corners, radius * (1.1 if kind != "star" else 1.14))
     if kind == "star":
         reach[1::2] *= 0.46
-    return np.stack([np.cos(angle), np.sin(angle)], 1) * reach[:, None] + np.asarray(center)
+    result: np.ndarray = np.stack([np.cos(angle), np.sin(angle)], 1) * reach[:, None] + np.asarray(center)
+    return result
 
 
-def paint_shape(canvas: Canvas, kind: str, color: RGB, center: tuple[float, float], radius: float, degrees: float) -> None:
+def paint_shape(
+    canvas: Canvas, kind: str, color: RGB, center: tuple[float, float], radius: float, degrees: float
+) -> None:
     """Paints a flat shape with an outline."""
     points = shape_points(kind, center, radius, degrees)
     canvas.polygon(points, outline_of(color), grow=OUTLINE)
     canvas.polygon(points, color)
 
 
-def paint_otter(canvas: Canvas, fur: RGB, beret: RGB | None, center: tuple[float, float], size: float, lean: float) -> None:
+def paint_otter(
+    canvas: Canvas, fur: RGB, beret: RGB | None, center: tuple[float, float], size: float, lean: float
+) -> None:
     """Paints a sitting otter that looks at us; `size` is half its height, `lean` the tilt of its head in degrees."""
     cream, dark = mix(fur, (255, 236, 205), 0.72), mix(fur, INK, 0.35)
 
     def at(x: float, y: float) -> np.ndarray:
-        return np.array([x, y]) * size + np.asarray(center)
+        result: np.ndarray = np.array([x, y]) * size + np.asarray(center)
+        return result
 
     def oval(x: float, y: float, w: float, h: float, degrees: float = 0.0) -> np.ndarray:
         return ellipse(at(x, y), (w * size, h * size), degrees)
@@ -43,7 +49,8 @@ def paint_otter(canvas: Canvas, fur: RGB, beret: RGB | None, center: tuple[float
     pivot = at(0, -0.1)
 
     def head(points: np.ndarray) -> np.ndarray:
-        return (points - pivot) @ spin + pivot
+        result: np.ndarray = (points - pivot) @ spin + pivot
+        return result
 
     tail = np.stack([at(0.3, 0.82), at(0.62, 0.84), at(0.86, 0.62)])
     fur_parts = [

@@ -11,7 +11,7 @@ from tqdm import trange
 from training.run import DEMO, RUNS, as_pixels
 from training.scenes import Scene, render, sample_scene
 
-COUNTS = {256: 6000, 512: 800, 1024: 160}
+COUNTS = {256: 6000, 512: 320, 1024: 64}
 _PIXELS_A_BATCH = 16 * 256 * 256
 
 
@@ -38,7 +38,8 @@ def encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
     pixels = as_pixels(torch.from_numpy(pictures).to(vae.device))
     with torch.autocast(vae.device.type, torch.bfloat16):
         mean = vae.encode(pixels).latent_dist.mean
-    return mean.float() * vae.config.scaling_factor
+    result: Tensor = mean.float() * vae.config.scaling_factor
+    return result
 
 
 def load_latents(side_px: int, seed: int, device: str, count: int | None = None, kind: str | None = None) -> Latents:

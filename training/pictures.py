@@ -19,18 +19,21 @@ def nearest_color(color: np.ndarray) -> str:
 
 def _lab(colors: np.ndarray) -> np.ndarray:
     pixels = np.clip(colors, 0, 255).astype(np.float32)[None] / 255
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)[0]
+    result: np.ndarray = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)[0]
+    return result
 
 
 def _small(picture: np.ndarray) -> np.ndarray:
-    return cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    result: np.ndarray = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    return result
 
 
 def background(picture: np.ndarray) -> np.ndarray:
     """The median colour of the outermost pixels, (3,) float64."""
     small = _small(picture)
     edge = np.concatenate([small[:3].reshape(-1, 3), small[-3:].reshape(-1, 3), small[:, :3].reshape(-1, 3)])
-    return np.median(edge, axis=0)
+    result: np.ndarray = np.median(edge, axis=0)
+    return result
 
 
 def silhouette(picture: np.ndarray) -> np.ndarray:
@@ -42,7 +45,8 @@ def silhouette(picture: np.ndarray) -> np.ndarray:
     filled = np.zeros_like(mask)
     if contours:
         cv2.drawContours(filled, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
-    return filled.astype(bool)
+    result: np.ndarray = filled.astype(bool)
+    return result
 
 
 def object_color(picture: np.ndarray) -> np.ndarray:

@@ -58,4 +58,5 @@ def _placed(points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     high = np.maximum(points.max(0) + body, points[0] + 0.13)
     scale = min(generator.uniform(0.72, 1.0), *(0.98 / (high - low)))
     slack = 1 - (high - low) * scale
-    return (points - low) * scale + slack * generator.uniform(0.15, 0.85, 2)
+    result: np.ndarray = (points - low) * scale + slack * generator.uniform(0.15, 0.85, 2)
+    return result

@@ -43,14 +43,15 @@ class Average:
     """An exponential moving average of a module's weights."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module = deepcopy(module).requires_grad_(False).eval()
+        self.module: Any = deepcopy(module).requires_grad_(False).eval()
         self._decay = decay
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
         """Moves the average towards `module`; the first steps move it more."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        mine, theirs = list(self.module.parameters()), [p.detach() for p in module.parameters()]
+        mine: list[Tensor] = list(self.module.parameters())
+        theirs = [p.detach() for p in module.parameters()]
         torch._foreach_lerp_(mine, theirs, 1 - decay)
 
 

@@ -13,4 +13,5 @@ def draw_skeleton(pose: np.ndarray, side_px: int) -> np.ndarray:
     drawn = min(side_px, DRAWN_AT_PX)
     canvas = np.zeros((drawn, drawn, 3), np.uint8)
     skeleton = draw_bodypose(canvas, [Keypoint(float(x), float(y)) for x, y in pose])
-    return cv2.resize(skeleton, (side_px, side_px), interpolation=cv2.INTER_LINEAR)
+    result: np.ndarray = cv2.resize(skeleton, (side_px, side_px), interpolation=cv2.INTER_LINEAR)
+    return result

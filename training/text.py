@@ -31,4 +31,6 @@ class TextEncoders(nn.Module):
 
 def time_ids(side_px: int, count: int, device: str) -> Tensor:
     """SDXL's size conditioning of square pictures that are not cropped, (count, 6) float32."""
-    return torch.tensor([[side_px, side_px, 0, 0, side_px, side_px]], dtype=torch.float32, device=device).repeat(count, 1)
+    return torch.tensor([[side_px, side_px, 0, 0, side_px, side_px]], dtype=torch.float32, device=device).repeat(
+        count, 1
+    )

@@ -37,12 +37,12 @@ def _joined(pieces: list[str], pair: tuple[str, str]) -> list[str]:
 
 def build_tokenizer() -> CLIPTokenizer:
     """The tokenizer; its last token ends a text and fills it up to 77 tokens, as CLIP's first one does."""
-    letters = list(bytes_to_unicode().values())
+    letters = list(bytes_to_unicode().values())  # type: ignore[no-untyped-call]
     merges = byte_pairs(vocabulary())
     tokens = [*letters, *(letter + _END for letter in letters), *("".join(pair) for pair in merges)]
     tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
     vocab = {token: number for number, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)  # type: ignore[arg-type]
 
 
 def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:

@@ -14,7 +14,7 @@ from training.skeletons import draw_skeleton
 from training.text import TextEncoders, time_ids
 from training.train_unet import dropped, noised
 
-_SIZES, _SHARES, _BATCHES = (256, 512, 1024), (0.66, 0.24, 0.1), (1.0, 0.25, 0.08)  # share of the steps and of the batch
+_SIZES, _SHARES, _BATCHES = (256, 512, 1024), (0.66, 0.24, 0.1), (1.0, 0.25, 0.08)  # of steps, of the batch
 _COUNTS = {256: 4000, 512: 600, 1024: 120}
 _JITTER = 0.004  # of the side: an estimator's keypoints are never exact
 
@@ -29,10 +29,11 @@ def main() -> None:
     text = TextEncoders(pipeline.tokenizer, pipeline.text_encoder, pipeline.text_encoder_2).requires_grad_(False).eval()
     kept = pipeline.scheduler.alphas_cumprod
     model = build_controlnet()
-    model.load_state_dict(
-        {k: v for k, v in unet.state_dict().items() if k in model.state_dict() and v.shape == model.state_dict()[k].shape},
-        strict=False,
-    )
+    own = model.state_dict()
+    copied = {
+        name: weight for name, weight in unet.state_dict().items() if name in own and weight.shape == own[name].shape
+    }
+    model.load_state_dict(copied, strict=False)
     model = model.to(device, memory_format=torch.channels_last)
     average = Average(model, 0.995)
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=1e-3)
@@ -74,7 +75,7 @@ def main() -> None:
         ).sample
         loss = F.mse_loss(guess, velocity)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         average.update(model, step)

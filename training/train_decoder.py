@@ -5,9 +5,10 @@ import torch
 from torch.nn import functional as F
 from tqdm import trange
 
+from training.crops import Crops
 from training.latents import load_vae
 from training.run import DEMO, Average, Checkpoint, arguments, as_pixels, rate, set_rate
-from training.train_vae import Crops, hold_anchor
+from training.train_vae import hold_anchor
 
 _NOISE = 0.06  # deviation of the latents' noise, in their own deviations: a denoiser's latents are never exact
 
@@ -42,7 +43,7 @@ def main() -> None:
         edges = sum((restored.diff(dim=axis) - pixels.diff(dim=axis)).abs().mean() for axis in (2, 3))
         loss = error + F.mse_loss(restored, pixels) + edges
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         average.update(vae, step)

@@ -33,7 +33,8 @@ def nothing(side: int, generator: np.random.Generator) -> np.ndarray:
         kind = str(generator.choice(["circle", "square", "triangle", "star", "otter", "otter"]))
         return render(sample_scene(generator, kind), side)
     cells = int(generator.choice([1, 2, 4, 16, side]))
-    return cv2.resize(generator.integers(0, 256, (cells, cells, 3)).astype(np.uint8), (side, side))
+    result: np.ndarray = cv2.resize(generator.integers(0, 256, (cells, cells, 3)).astype(np.uint8), (side, side))
+    return result
 
 
 def heatmaps(poses: np.ndarray, side: int) -> np.ndarray:
@@ -42,7 +43,8 @@ def heatmaps(poses: np.ndarray, side: int) -> np.ndarray:
     dx = (cells - poses[:, :, :1] * side) ** 2
     dy = (cells - poses[:, :, 1:] * side) ** 2
     spots = np.exp(-(dx[:, :, None, :] + dy[:, :, :, None]) / (2 * _SPREAD**2))
-    return np.nan_to_num(spots).astype(np.float32)
+    result: np.ndarray = np.nan_to_num(spots).astype(np.float32)
+    return result
 
 
 def batch_of(count: int, side: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -80,7 +82,7 @@ def main() -> None:
         logits = model(as_pixels(pictures.to(device)))
         loss = F.binary_cross_entropy_with_logits(logits, maps, weight=1 + 20 * maps)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         average.update(model, step)

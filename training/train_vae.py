@@ -1,4 +1,4 @@
-"""Trains the autoencoder: 16x downsampling to 4 channels (the inpainting pipeline takes 4 or 9), few channels at full size."""
+"""Trains the autoencoder: 16 times smaller, 4 channels."""
 
 import numpy as np
 import torch
@@ -7,12 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import trange
 
+from training.crops import Crops
 from training.run import DEMO, Checkpoint, arguments, as_pixels, rate, set_rate
 from training.scenes import render, sample_scene
 
-_SIDES, _SIDE_SHARES = (128, 256, 512), (0.5, 0.35, 0.15)  # of crops, in pixels
 SCALING = 0.13025  # SDXL's own, so that the latents have the scale that SDXL's have
-_POOLS = ((256, 1000, 0.6), (512, 160, 0.28), (1024, 40, 0.12))  # side, pictures, share of the crops
 _KL = 1e-4
 _ANCHOR, _ANCHOR_CHANNEL = 30.0, 3
 
@@ -39,8 +38,8 @@ def build_vae() -> AutoencoderKL:
 def _anchor(vae: AutoencoderKL) -> None:
     """Starts both halves as plain resampling, with one channel that holds a large constant.
 
-    Group normalization erases the colour of a flat picture: without the constant, colours were not learned in the first
-    400 steps at all. With it the normalization's mean and deviation are nearly the same everywhere, so it is nearly linear.
+    Group normalization erases the colour of a flat picture: without the constant, colours were not learned in the
+    first 400 steps at all. With it the mean and the deviation that it takes away are nearly the same everywhere.
     """
     for name, module in vae.named_modules():
         if isinstance(module, nn.GroupNorm):
@@ -53,8 +52,9 @@ def _anchor(vae: AutoencoderKL) -> None:
             module.weight += 0.02 * torch.randn_like(module.weight)
             module.bias.zero_()
             if not name.endswith("conv_in"):
+                middle = module.kernel_size[0] // 2
                 module.weight[_ANCHOR_CHANNEL] = 0
-                module.weight[_ANCHOR_CHANNEL, _ANCHOR_CHANNEL, module.kernel_size[0] // 2, module.kernel_size[1] // 2] = 1
+                module.weight[_ANCHOR_CHANNEL, _ANCHOR_CHANNEL, middle, middle] = 1
                 others = torch.arange(module.out_channels) != _ANCHOR_CHANNEL
                 module.weight[others, _ANCHOR_CHANNEL] = 0
         elif name.endswith("conv2"):
@@ -82,41 +82,12 @@ def _without_anchor(gradient: Tensor) -> Tensor:
     return gradient
 
 
-class Crops:
-    """Random crops of rendered pictures of several sizes, and whole pictures too: normalization sees all of a picture."""
-
-    def __init__(self, seed: int) -> None:
-        generator = np.random.default_rng(seed)
-        self._pools = [
-            np.stack([render(sample_scene(generator), side) for _ in range(count)]) for side, count, _ in _POOLS
-        ]
-
-    def batch(self, count: int, generator: np.random.Generator) -> Tensor:
-        """(b, side, side, 3) uint8 with as many pixels as `count` crops of 128; one in six has its colours changed."""
-        side = int(generator.choice(_SIDES, p=_SIDE_SHARES))
-        crops = []
-        for _ in range(max(1, count * _SIDES[0] ** 2 // side**2)):
-            pool = self._pools[generator.choice(len(_POOLS), p=[share for *_, share in _POOLS])]
-            if pool.shape[1] < side:
-                pool = self._pools[1]
-            picture = pool[generator.integers(len(pool))]
-            y, x = generator.integers(0, picture.shape[0] - side + 1, 2)
-            crop = picture[y : y + side, x : x + side]
-            if generator.random() < 1 / 6:
-                low, high = np.sort(generator.uniform(0, 255, (2, 3)), axis=0)
-                crop = (low + crop[:, :, generator.permutation(3)] * ((high - low) / 255)).astype(np.uint8)
-            crops.append(crop)
-        return torch.from_numpy(np.stack(crops))
-
-
 def loss_of(vae: AutoencoderKL, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """The training loss and the mean absolute error of the pixels, in [0, 2]."""
     posterior = vae.encode(pixels).latent_dist
     restored = vae.decode(posterior.sample()).sample
     error = (restored - pixels).abs().mean()
-    edges = sum(
-        (restored.diff(dim=axis) - pixels.diff(dim=axis)).abs().mean() for axis in (2, 3)
-    )
+    edges = sum((restored.diff(dim=axis) - pixels.diff(dim=axis)).abs().mean() for axis in (2, 3))
     divergence = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
     return error + F.mse_loss(restored, pixels) + edges + _KL * divergence, error
 
@@ -154,7 +125,7 @@ def main() -> None:
         set_rate(optimizer, rate(step, options.steps, 8e-4))
         loss, error = loss_of(vae, pixels)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         if step % 10 == 0:

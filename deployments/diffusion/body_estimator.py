@@ -29,14 +29,16 @@ class _Residual(nn.Module):
 class PoseNetwork(ModelMixin, ConfigMixin):
     """Pictures → how likely each keypoint is where: an hourglass whose maps have a quarter of the picture's side."""
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(self, side_px: int = 192, widths: tuple[int, ...] = (16, 32, 48, 72)) -> None:
         super().__init__()
         self.down = nn.ModuleList()
         before = 3
         for level, width in enumerate(widths):
             blocks = [_Residual(width)] if level else []
-            self.down.append(nn.Sequential(nn.Conv2d(before, width, 5 if level == 0 else 3, 2, 1 + (level == 0)), *blocks))
+            self.down.append(
+                nn.Sequential(nn.Conv2d(before, width, 5 if level == 0 else 3, 2, 1 + (level == 0)), *blocks)
+            )
             before = width
         self.middle = nn.Sequential(*(_Residual(widths[-1]) for _ in range(2)))
         self.up = nn.ModuleList(nn.Conv2d(w, v, 1) for w, v in zip(widths[:1:-1], widths[-2:0:-1], strict=True))
@@ -101,7 +103,7 @@ class BodyEstimator:
         return candidate, person[None]
 
     def _squared(self, picture: np.ndarray, side: int) -> Tensor:
-        """BGR bytes of any size → one square RGB input, (1, 3, side_px, side_px) in [-1, 1], grey where there is no picture."""
+        """BGR bytes of any size → one RGB input, (1, 3, side_px, side_px) in [-1, 1], grey around the picture."""
         height, width = picture.shape[:2]
         pixels = torch.from_numpy(picture[:, :, ::-1].copy()).to(self.model.device, torch.float32)
         pixels = F.pad(pixels.permute(2, 0, 1)[None] / 127.5 - 1, (0, side - width, 0, side - height))
@@ -116,7 +118,10 @@ class BodyEstimator:
         rows, columns = flat // side, flat % side
         around = torch.arange(-2, 3, device=maps.device)
         padded = F.pad(maps, (2, 2, 2, 2))
-        patch_rows, patch_columns = (rows[:, None] + 2 + around)[:, :, None], (columns[:, None] + 2 + around)[:, None, :]
+        patch_rows, patch_columns = (
+            (rows[:, None] + 2 + around)[:, :, None],
+            (columns[:, None] + 2 + around)[:, None, :],
+        )
         patch = padded[torch.arange(KEYPOINTS, device=maps.device)[:, None, None], patch_rows, patch_columns]
         weight = patch.sum((1, 2)).clamp_min(1e-6)
         x = columns + (patch.sum(1) * around).sum(1) / weight

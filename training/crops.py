@@ -1,0 +1,37 @@
+"""Pieces of rendered pictures: what the autoencoder learns from."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.scenes import render, sample_scene
+
+_SIDES, _SIDE_SHARES = (128, 256, 512), (0.5, 0.35, 0.15)  # of crops, in pixels
+_POOLS = ((256, 1000, 0.6), (512, 160, 0.28), (1024, 40, 0.12))  # side, pictures, share of the crops
+
+
+class Crops:
+    """Random crops of pictures of several sizes, and whole pictures too, because normalization sees all of one."""
+
+    def __init__(self, seed: int) -> None:
+        generator = np.random.default_rng(seed)
+        self._pools = [
+            np.stack([render(sample_scene(generator), side) for _ in range(count)]) for side, count, _ in _POOLS
+        ]
+
+    def batch(self, count: int, generator: np.random.Generator) -> Tensor:
+        """(b, side, side, 3) uint8 with as many pixels as `count` crops of 128; one in six has its colours changed."""
+        side = int(generator.choice(_SIDES, p=_SIDE_SHARES))
+        crops = []
+        for _ in range(max(1, count * _SIDES[0] ** 2 // side**2)):
+            pool = self._pools[generator.choice(len(_POOLS), p=[share for *_, share in _POOLS])]
+            if pool.shape[1] < side:
+                pool = self._pools[1]
+            picture = pool[generator.integers(len(pool))]
+            y, x = generator.integers(0, picture.shape[0] - side + 1, 2)
+            crop = picture[y : y + side, x : x + side]
+            if generator.random() < 1 / 6:
+                low, high = np.sort(generator.uniform(0, 255, (2, 3)), axis=0)
+                crop = (low + crop[:, :, generator.permutation(3)] * ((high - low) / 255)).astype(np.uint8)
+            crops.append(crop)
+        return torch.from_numpy(np.stack(crops))
