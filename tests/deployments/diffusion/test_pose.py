@@ -42,11 +42,21 @@ def test_a_skeleton_has_the_size_of_the_picture(width_px: int, height_px: int) -
     assert np.abs(rows / height_px - columns / width_px).max() < 0.1  # on the diagonal
 
 
-def test_the_embedded_estimator_finds_nobody_in_a_blank_picture() -> None:
-    estimator = load_estimator(CheckpointConfig(path="unused", pose_estimator=str(EMBEDDED)))
+class Nobody(OnePerson):
+    """A body estimator that sees no one."""
+
+    def __call__(self, picture: Any) -> tuple[Any, Any]:
+        return np.zeros((0, 4)), np.zeros((0, 20))
+
+
+def test_a_picture_of_nobody_is_refused() -> None:
     with pytest.raises(NoPoseFound) as refusal:
-        estimator.skeleton(np.full((256, 256, 3), 255, np.uint8))
+        OpenPose(Nobody()).skeleton(random_picture(256, 256))
     assert refusal.value.param == "image"
+
+
+def test_the_embedded_estimator_loads() -> None:
+    assert isinstance(load_estimator(CheckpointConfig(path="unused", pose_estimator=str(EMBEDDED))), OpenPose)
 
 
 @pytest.mark.parametrize("folder", [None, "missing"])
