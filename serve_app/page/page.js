@@ -5,6 +5,7 @@ const BASE = new URL(".", location.href);
 const PREVIEWS = 2;
 const SOURCE_MAX_PX = 1536;
 const GALLERY_MAX = 60;
+const COUNT_MAX = 10;
 const FIELDS = ["model", "prompt", "negative_prompt", "size", "quality", "n", "seed", "steps", "guidance_scale", "scheduler"];
 const TASK_FIELDS = { draw: [], edit: ["strength"], pose: ["controlnet_scale"] };
 const TASKS = { draw: "generation", edit: "edit", pose: "pose" }; // as `capabilities` calls them
@@ -252,67 +253,57 @@ async function readRequest() {
 
 async function draw() {
   if (running) return;
+  running = new AbortController();
   const before = [...$("cards").children];
-  const request = await readRequest();
-  const drawing = startDrawing(request);
+  const started = performance.now();
+  forgetError();
+  setBusy(true);
+  say("Drawing …");
   try {
-    await follow(request, drawing);
-    say(`Done in ${seconds(drawing)}.`);
+    if (!input("model").value) await loadModels();
+    await follow(await readRequest());
+    say(`Done in ${((performance.now() - started) / 1000).toFixed(1)} s.`);
   } catch (error) {
-    for (const card of drawing.cards) if (!card.dataset.done) card.remove();
     if (running.signal.aborted) say("Cancelled.");
     else showError(error);
-    if (!$("cards").childElementCount) showCards(before);
+    const finished = [...$("cards").children].filter((card) => card.picture);
+    showCards(finished.length ? finished : before);
   } finally {
-    endDrawing();
+    running = null;
+    setBusy(false);
   }
 }
 
 /** Sends a request and shows its previews and pictures as they come. */
-async function follow(request, drawing) {
+async function follow(request) {
   const body = request.path === "images/edits" ? toForm(request) : toJson(request.fields);
   const headers = typeof body === "string" ? { "Content-Type": "application/json" } : {};
+  const count = Number(request.fields.n ?? 1);
+  const cards = Array.from({ length: count >= 1 && count <= COUNT_MAX ? count : 1 }, () => newCard(request.fields));
+  showCards(cards);
+  $("stage").scrollIntoView({ block: matchMedia("(max-width: 52rem)").matches ? "start" : "nearest" });
   const response = await call(request.path, { method: "POST", body, headers, signal: running.signal });
-  let finished = 0;
   for await (const event of readEvents(response)) {
     if (event.error) throw new ApiError(event.error);
-    if (event.steps) {
-      showProgress(event);
-      continue;
-    }
-    const picture = { blob: toBlob(event.b64_json, event.output_format), request, index: event.image_index ?? finished };
-    const card = drawing.cards[picture.index];
-    if (event.type.endsWith(".partial_image")) {
-      showPreview(card, picture.blob);
-      say(`Preview ${event.partial_image_index + 1} of ${request.fields.partial_images}`);
-      continue;
-    }
-    finished += 1;
-    Object.assign(picture, {
-      seed: String(request.fields.seed + BigInt(picture.index)),
-      skeleton: event.b64_json_pose && toBlob(event.b64_json_pose, "png"),
-      url: event.url,
-      made: Date.now(),
-    });
-    await showPicture(card, picture);
-    await keep(picture);
+    if (event.steps) showProgress(event);
+    else if (event.type.endsWith(".partial_image")) showPreview(cards[event.image_index], event, request);
+    else await finish(cards[event.image_index], event, request);
   }
-  if (finished < drawing.cards.length) throw new ApiError({ message: "The server ended the answer too early." });
+  if (!cards.every((card) => card.picture)) throw new ApiError({ message: "The server ended the answer too early." });
+  showCode(request);
 }
 
-function startDrawing(request) {
-  running = new AbortController();
-  const count = Number(request.fields.n ?? 1);
-  const cards = Array.from({ length: count >= 1 && count <= 10 ? count : 1 }, () => newCard(request.fields));
-  showCards(cards);
-  $("error").hidden = $("empty").hidden = $("code").hidden = true;
-  for (const name of ["aria-invalid", "aria-describedby"]) form.querySelector(`[${name}]`)?.removeAttribute(name);
-  $("bar").removeAttribute("value");
-  $("steps").textContent = "";
-  setBusy(true);
-  say("Drawing …");
-  $("stage").scrollIntoView({ block: matchMedia("(max-width: 52rem)").matches ? "start" : "nearest" });
-  return { cards, started: performance.now() };
+/** Shows a finished picture, and keeps it. */
+async function finish(card, event, request) {
+  const picture = {
+    request,
+    seed: String(request.fields.seed + BigInt(event.image_index)),
+    blob: toBlob(event.b64_json, event.output_format),
+    skeleton: event.b64_json_pose && toBlob(event.b64_json_pose, event.output_format),
+    url: event.url,
+  };
+  await showPicture(card, picture);
+  await keep(picture).catch(console.warn); // a browser without storage, or with a full one, still shows the picture
 }
 
 function showProgress({ step, steps }) {
@@ -321,22 +312,20 @@ function showProgress({ step, steps }) {
   $("steps").textContent = `Step ${step} of ${steps}`;
 }
 
-function endDrawing() {
-  running = null;
-  setBusy(false);
-  const [card] = $("cards").children;
-  $("empty").hidden = card !== undefined;
-  if (card) showCode(card.picture.request);
-}
-
 function setBusy(busy) {
-  $("bar").hidden = $("steps").hidden = $("cancel").hidden = !busy;
+  $("bar").removeAttribute("value");
+  $("steps").textContent = "";
+  $("bar").hidden = $("cancel").hidden = !busy;
   $("draw").setAttribute("aria-disabled", String(busy));
   $("cards").setAttribute("aria-busy", String(busy));
 }
 
-const seconds = ({ started }) => `${((performance.now() - started) / 1000).toFixed(1)} s`;
 const say = (text) => ($("status").textContent = text);
+
+function forgetError() {
+  $("error").hidden = true;
+  for (const name of ["aria-invalid", "aria-describedby"]) form.querySelector(`[${name}]`)?.removeAttribute(name);
+}
 
 /** Shows an error, and leads to the field that it names. */
 function showError(error) {
@@ -358,7 +347,7 @@ function toBlob(base64, format) {
 // ---- Cards ----
 
 function newCard(fields) {
-  const card = $("card").content.firstElementChild.cloneNode(true);
+  const card = document.importNode($("card").content.firstElementChild, true);
   const [width, height] = (fields.size ?? "").split("x").map(Number);
   if (height) card.querySelector(".main").style.aspectRatio = `${width} / ${height}`;
   card.querySelector(".main img").alt = fields.prompt ?? "";
@@ -368,6 +357,9 @@ function newCard(fields) {
 function showCards(cards) {
   $("cards").replaceChildren(...cards);
   $("cards").classList.toggle("several", cards.length > 1);
+  $("empty").hidden = cards.length > 0;
+  $("code").hidden = true;
+  if (cards[0]?.picture) showCode(cards[0].picture.request);
 }
 
 function showBlob(image, blob) {
@@ -375,9 +367,10 @@ function showBlob(image, blob) {
   image.src = URL.createObjectURL(blob);
 }
 
-function showPreview(card, blob) {
-  showBlob(card.querySelector(".main img"), blob);
+function showPreview(card, { b64_json, output_format, partial_image_index }, { fields }) {
+  showBlob(card.querySelector(".main img"), toBlob(b64_json, output_format));
   card.classList.add("preview");
+  say(`Preview ${partial_image_index + 1} of ${fields.partial_images}`);
 }
 
 /** Makes a card of a finished picture. */
@@ -398,7 +391,7 @@ async function showPicture(card, picture) {
   const save = card.querySelector("[data-do=save]");
   save.href = image.src;
   save.download = `${picture.seed}.${picture.blob.type.slice("image/".length)}`;
-  card.querySelector("[data-do=pose]").hidden = !capabilities.tasks.includes("pose");
+  card.querySelector("[data-do=pose]").hidden = !capabilities.tasks?.includes("pose");
   card.querySelector(".about").hidden = false;
   card.classList.remove("preview");
   showTimeLeft(card);
@@ -547,11 +540,10 @@ function thumbnail(picture) {
 async function reopen(picture) {
   if (running) return;
   const card = newCard(picture.request.fields);
-  showCards([card]);
-  $("error").hidden = $("empty").hidden = true;
+  forgetError();
   say(picture.request.fields.prompt);
   await showPicture(card, picture);
-  showCode(picture.request);
+  showCards([card]);
   $("stage").focus();
 }
 
@@ -641,5 +633,5 @@ setInterval(() => {
 document.body.classList.toggle("no-clipboard", !navigator.clipboard);
 form.dataset.task = task();
 $("key-button").hidden = !apiKey();
-showGallery().catch(() => {}); // a browser without storage keeps no gallery
+showGallery().catch(console.warn);
 loadModels().catch(showError);
