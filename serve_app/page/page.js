@@ -386,8 +386,7 @@ async function showPicture(card, picture) {
     showBlob(card.querySelector(".skeleton img"), picture.skeleton);
   }
   card.querySelector(".facts").textContent = `Seed ${picture.seed} · ${image.naturalWidth} × ${image.naturalHeight}`;
-  const link = card.querySelector(".link a");
-  link.href = picture.url ?? "";
+  card.querySelector(".link a").href = picture.url;
   const save = card.querySelector("[data-do=save]");
   save.href = image.src;
   save.download = `${picture.seed}.${picture.blob.type.slice("image/".length)}`;
@@ -399,12 +398,10 @@ async function showPicture(card, picture) {
 
 /** Says how long a card's link still works. */
 function showTimeLeft(card) {
-  const { url } = card.picture;
-  const expires = url && new Date(Number(new URL(url).searchParams.get("expires")) * 1000);
+  const expires = new Date(Number(new URL(card.picture.url).searchParams.get("expires")) * 1000);
   const left = expires - Date.now();
-  card.querySelector(".link").hidden = !url;
-  card.querySelector(".open").hidden = !(left > 0);
-  const time = url && expires.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const time = expires.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  card.querySelector(".open").hidden = left <= 0;
   const unit = left < 90_000 ? `${Math.ceil(left / 1000)} s` : `${Math.round(left / 60_000)} min`;
   card.querySelector(".left").textContent =
     left > 0 ? `Works until ${time} (${unit} left)` : `The link expired at ${time}. This browser still has the picture.`;
@@ -606,7 +603,10 @@ document.addEventListener("click", ({ target }) => {
   if ("close" in (target.dataset ?? {})) target.closest("dialog").close("");
 });
 
-onPress("cancel", () => running?.abort());
+onPress("cancel", () => {
+  running.abort();
+  $("draw").focus();
+});
 onPress("remove-source", removeSource);
 onPress("clear-mask", clearMask);
 onPress("mark-rectangle", markRectangle);
@@ -622,6 +622,7 @@ onPress("clear-gallery", () => {
     if (dialog.returnValue !== "clear") return;
     await inGallery("readwrite", (store) => store.clear());
     await showGallery();
+    $("stage").focus();
   };
   dialog.showModal();
 });
