@@ -42,6 +42,10 @@ class NotLoopback(contracts.ServiceError):
     """No API keys are configured, and the caller is on another machine."""
 
 
+class Interrupted(contracts.ServiceError):
+    """The client itself stopped the work."""
+
+
 class KeyReused(contracts.ServiceError):
     """An `Idempotency-Key` came again with another request."""
 
@@ -89,6 +93,7 @@ TABLE = ErrorTable(
         UrlForged: Row(403, "invalid_request_error", "invalid_signature"),
         contracts.PictureNotFound: Row(404, "invalid_request_error", "image_not_found"),
         UnknownModel: Row(404, "invalid_request_error", "model_not_found"),
+        Interrupted: Row(409, "invalid_request_error", "interrupted", retry=False),
         KeyReused: Row(409, "invalid_request_error", "idempotency_key_reused", retry=False),
         UrlExpired: Row(410, "invalid_request_error", "url_expired"),
         BodyTooLarge: Row(413, "invalid_request_error", "body_too_large"),

@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 
 from fastapi import Request
 from pydantic import BaseModel
-from ray.serve.handle import DeploymentHandle
 
 from deployments.contracts import DeadlineExceeded, ServiceError
 from serve_app.bodies import Form
-from serve_app.dispatch import Dispatch
 from serve_app.errors import InvalidRequest, KeyReused
+from serve_app.store import Store
 
 logger = logging.getLogger("ray.serve")
 
@@ -87,10 +86,9 @@ def request_key(request: Request, form: Form) -> RequestKey | None:
 class Idempotency:
     """The requests that came with a key."""
 
-    def __init__(self, storage: DeploymentHandle[Any], dispatch: Dispatch, ttl_s: float) -> None:
+    def __init__(self, store: Store, ttl_s: float) -> None:
         """`ttl_s`: how long an answer is given again, from when it was first."""
-        self._storage = storage
-        self._dispatch = dispatch
+        self._store = store
         self._ttl_s = ttl_s
         self._running: set[asyncio.Task[str]] = set()
 
@@ -124,9 +122,9 @@ class Idempotency:
         """The record under this number; None where there was none, and it is ours now."""
         while True:
             ours = Record(fingerprint=key.fingerprint)
-            if await self._call("create_record", _record_id(key, number), _bytes(ours)):
+            if await self._store.create_record(_record_id(key, number), _bytes(ours)):
                 return None
-            data = await self._call("read_record", _record_id(key, number))
+            data = await self._store.read_record(_record_id(key, number))
             if data is not None:  # else it was given up between the two calls
                 return Record.model_validate_json(data)
 
@@ -150,7 +148,7 @@ class Idempotency:
         except BaseException:
             done.set()
             await beating
-            await self._call("delete_objects", [_record_id(key, number)])
+            await self._store.delete_record(_record_id(key, number))
             raise
         done.set()
         await beating
@@ -171,12 +169,9 @@ class Idempotency:
 
     async def _write(self, key: RequestKey, number: int, record: Record) -> None:
         try:
-            await self._call("write_record", _record_id(key, number), _bytes(record))
+            await self._store.write_record(_record_id(key, number), _bytes(record))
         except ServiceError as error:  # a picture that is drawn is worth more than its repetition
             logger.warning("an idempotency record could not be written: %s", error)
-
-    async def _call(self, method: str, *arguments: object) -> Any:
-        return await self._dispatch.translated(getattr(self._storage, method).remote(*arguments))
 
 
 def _record_id(key: RequestKey, number: int) -> str:

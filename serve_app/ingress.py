@@ -25,6 +25,7 @@ from serve_app.metrics import Metrics
 from serve_app.records import RequestRecord
 from serve_app.responses import CompletedImage, ImagesResponse, PartialImage
 from serve_app.signing import UrlSigner
+from serve_app.store import Store
 
 __all__ = ["Ingress", "Pipelines"]
 
@@ -54,8 +55,8 @@ class Ingress:
         self.health = GraphHealth(deployment_models)
         self._answers = Answers(self.signer, config.public_url)
         self._dispatch = Dispatch(pipelines, storage, config.limits)
-        self._storage = storage
-        self.idempotency = Idempotency(storage, self._dispatch, config.storage.url_ttl_s)
+        self.store = Store(storage, config.limits.retry_after_s)
+        self.idempotency = Idempotency(self.store, config.storage.url_ttl_s)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Ray Serve asks for the app on the replica, after the constructor."""
@@ -92,15 +93,6 @@ class Ingress:
                 elif isinstance(event, Done):
                     for completed in await self._completed(order, operation, event.response, base_url, record):
                         yield completed
-
-    async def picture(self, picture_id: str) -> bytes:
-        """The bytes of a stored picture.
-
-        Raises:
-            PictureNotFound, StoreUnavailable, ServiceUnavailable
-        """
-        data: bytes = await self._dispatch.translated(self._storage.get.remote(picture_id))
-        return data
 
     async def _completed(
         self,

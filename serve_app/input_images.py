@@ -45,6 +45,19 @@ def more_than_one(count: int, param: str) -> InvalidRequest:
     return InvalidRequest(f"The model edits one image at a time; got {count}.", param)
 
 
+def decode_base64(text: str, param: str) -> bytes:
+    """A picture in base64, alone or in a `data:` URL.
+
+    Raises:
+        InvalidRequest: it is no base64.
+    """
+    prefix = _DATA_URL.match(text)
+    try:
+        return base64.b64decode(text[prefix.end() if prefix else 0 :], validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(f"'{param}' is not valid base64.", param) from None
+
+
 async def _read(reference: Any, param: str, ingress: Ingress) -> bytes:
     if not isinstance(reference, dict) or reference.keys() != {"image_url"}:
         if isinstance(reference, dict) and "file_id" in reference:
@@ -54,11 +67,8 @@ async def _read(reference: Any, param: str, ingress: Ingress) -> bytes:
     param = f"{param}.image_url"
     if not isinstance(url, str):
         raise InvalidRequest(f"'{param}' must be text; got {short(url)}.", param)
-    if prefix := _DATA_URL.match(url):
-        try:
-            return base64.b64decode(url[prefix.end() :], validate=True)
-        except (binascii.Error, ValueError):
-            raise InvalidRequest(f"'{param}' is not valid base64.", param) from None
+    if _DATA_URL.match(url):
+        return decode_base64(url, param)
     return await _own_picture(url, param, ingress)
 
 
@@ -78,7 +88,7 @@ async def _own_picture(url: str, param: str, ingress: Ingress) -> bytes:
     expires, signature = (query.get(name, [""])[0] for name in ("expires", "signature"))
     try:
         ingress.signer.verify(picture_id, expires, signature, time.time())
-        return await ingress.picture(picture_id)
+        return await ingress.store.picture(picture_id)
     except UrlForged:
         raise foreign from None
     except (UrlExpired, PictureNotFound) as error:

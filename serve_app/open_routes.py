@@ -23,7 +23,7 @@ def open_routes(ingress: Ingress) -> APIRouter:
         """Hands out a picture while its URL is valid."""
         now_s = time.time()
         expires_s = ingress.signer.verify(picture_id, expires, signature, now_s)
-        data = await ingress.picture(picture_id)
+        data = await ingress.store.picture(picture_id)
         headers = {
             "Cache-Control": f"private, max-age={int(expires_s - now_s)}",
             "X-Content-Type-Options": "nosniff",

@@ -97,7 +97,7 @@ class VariationRequest(ImagesRequest):
     strength: Strength | None = Field(None, description=STRENGTHS)
 
 
-RequestT = TypeVar("RequestT", bound=ImagesRequest)
+RequestT = TypeVar("RequestT", bound=WireModel)
 
 
 def parse_request(wire_type: type[RequestT], fields: dict[str, Any], ignore_unknown: bool) -> RequestT:

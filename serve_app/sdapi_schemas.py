@@ -1,0 +1,154 @@
+"""What AUTOMATIC1111's clients send and read, and what it is called here."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from deployments.schedulers import SCHEDULERS
+from serve_app.catalog import Entry
+from serve_app.choices import Size
+from serve_app.errors import InvalidRequest
+from serve_app.schemas import COUNT_MAX, SEED_MAX, WireModel, invalid
+
+SAMPLERS = {
+    "Euler": "euler",
+    "Euler a": "euler_a",
+    "Heun": "heun",
+    "LMS": "lms",
+    "DPM2": "dpm2",
+    "DPM2 a": "dpm2_a",
+    "DPM++ 2M": "dpmpp_2m",
+    "DPM++ 2M SDE": "dpmpp_2m_sde",
+    "DPM++ 2S": "dpmpp_2s",
+    "DDIM": "ddim",
+    "DDPM": "ddpm",
+    "DEIS": "deis",
+    "LCM": "lcm",
+    "PLMS": "pndm",
+    "UniPC": "unipc",
+}
+"""AUTOMATIC1111's samplers, each with its name in the scheduler table. Where that has a `…_karras` too, the sampler is
+also to be had as `… Karras`, or with the scheduler `karras`."""
+
+MAX_STRETCH, MAX_SCALE = 1.5, 4.0
+"""How far the offered size that stands for the wanted one may be from it in shape and in area, as factors."""
+
+Pixels = Annotated[int, Field(ge=8, le=8192)]
+
+
+class TextToImageRequest(WireModel):
+    """Body of POST /sdapi/v1/txt2img, as far as it is read."""
+
+    prompt: str = Field(description="text")
+    negative_prompt: str = Field("", description="text")
+    width: Pixels = Field(512, description="a whole number of pixels")
+    height: Pixels = Field(512, description="a whole number of pixels")
+    steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="a whole number from 1")
+    cfg_scale: Annotated[float, Field(ge=0, le=100)] | None = Field(None, description="a number from 0 to 100")
+    sampler_name: str | None = Field(None, description="text")
+    sampler_index: str | None = Field(None, description="text")
+    scheduler: str | None = Field(None, description="text")
+    seed: Annotated[int, Field(ge=-1, le=SEED_MAX)] = Field(-1, description="a whole number; -1 draws one")
+    batch_size: Annotated[int, Field(ge=1, le=COUNT_MAX)] = Field(1, description=f"a whole number, 1 to {COUNT_MAX}")
+    n_iter: Annotated[int, Field(ge=1, le=COUNT_MAX)] = Field(1, description=f"a whole number, 1 to {COUNT_MAX}")
+    model: str | None = Field(None, description="text")
+    override_settings: dict[str, Any] = Field({}, description="an object")
+    enable_hr: bool = Field(False, description="false: there is no second pass at a higher resolution")
+
+
+class ImageToImageRequest(TextToImageRequest):
+    """Body of POST /sdapi/v1/img2img, as far as it is read."""
+
+    init_images: Annotated[list[str], Field(min_length=1, max_length=1)] = Field(
+        description="a list of one picture in base64"
+    )
+    denoising_strength: Annotated[float, Field(gt=0, le=1)] = Field(0.75, description="a number over 0, at most 1")
+    mask: str | None = Field(None, description="text")
+
+
+class ImagesAnswer(BaseModel):
+    """The answer of txt2img and img2img."""
+
+    images: list[str]
+    """PNG, base64."""
+    parameters: dict[str, Any]
+    """What was drawn, after every default."""
+    info: str
+    """JSON: the seeds and the parameters again."""
+    format: str = "png"
+
+
+def openai_fields(wire: TextToImageRequest, entry: Entry) -> dict[str, Any]:
+    """The same order in the words of OpenAI's routes, complete with its seed.
+
+    Raises:
+        InvalidRequest: naming the field in AUTOMATIC1111's words.
+    """
+    if wire.enable_hr:
+        raise invalid("enable_hr", True, "false: there is no second pass at a higher resolution")
+    count = wire.batch_size * wire.n_iter
+    if count > COUNT_MAX:
+        raise InvalidRequest(f"'batch_size' times 'n_iter' must be at most {COUNT_MAX}; got {count}.", "batch_size")
+    fields = {
+        "prompt": wire.prompt,
+        "negative_prompt": wire.negative_prompt,
+        "model": entry.name,
+        "size": nearest_size(wire.width, wire.height, entry),
+        "n": count,
+        "seed": secrets.randbelow(2**32) if wire.seed == -1 else wire.seed,
+        "steps": wire.steps,
+        "guidance_scale": wire.cfg_scale,
+        "scheduler": scheduler_name(wire.sampler_name or wire.sampler_index, wire.scheduler),
+        "response_format": "b64_json",
+    }
+    if isinstance(wire, ImageToImageRequest):
+        fields["strength"] = wire.denoising_strength
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def nearest_size(width_px: int, height_px: int, entry: Entry) -> str:
+    """The offered size that comes nearest to the wanted one.
+
+    Raises:
+        InvalidRequest: none comes near.
+    """
+
+    def distance(text: str) -> tuple[float, float]:
+        """How many times another shape and another area it is, as logarithms."""
+        size = Size.of(text)
+        width, height = math.log(size.width_px / width_px), math.log(size.height_px / height_px)
+        return abs(width - height), abs(width + height)
+
+    nearest = min(entry.model.sizes, key=lambda text: sum(distance(text)))
+    stretch, scale = distance(nearest)
+    if stretch > math.log(MAX_STRETCH) or scale > math.log(MAX_SCALE):
+        raise invalid("width", f"{width_px}x{height_px}", f"near one of {', '.join(entry.model.sizes)}")
+    return nearest
+
+
+def scheduler_name(sampler: str | None, scheduler: str | None) -> str | None:
+    """The scheduler table's name of a sampler and its noise schedule; None where neither is given.
+
+    Raises:
+        InvalidRequest: there is no such pair.
+    """
+    if not sampler:
+        return None
+    known = {name.lower(): name for name in sampler_names()}
+    if sampler.lower() not in known:
+        raise invalid("sampler_name", sampler, f"one of {', '.join(known.values())}")
+    name = known[sampler.lower()]
+    is_karras = (scheduler or "").lower() == "karras" and not name.endswith(" Karras")
+    if is_karras and f"{name} Karras" not in known.values():
+        raise invalid("scheduler", scheduler, f"automatic with the sampler {name}")
+    return sampler_names()[f"{name} Karras" if is_karras else name]
+
+
+def sampler_names() -> dict[str, str]:
+    """`SAMPLERS`, and those with Karras' noise schedule."""
+    karras = {f"{name} Karras": f"{here}_karras" for name, here in SAMPLERS.items() if f"{here}_karras" in SCHEDULERS}
+    return SAMPLERS | karras
