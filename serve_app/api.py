@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from serve_app.body_limit import BodyLimit
 from serve_app.errors import add_error_handlers
-from serve_app.middleware import BodyLimit, RequestLog
+from serve_app.middleware import RequestLog
 from serve_app.open_routes import open_routes
 from serve_app.openai_routes import openai_routes
 from serve_app.page_routes import page_routes
+from serve_app.sdapi import sdapi_routes
 
 if TYPE_CHECKING:
     from serve_app.ingress import Ingress
@@ -22,11 +24,12 @@ def create_api(ingress: Ingress) -> FastAPI:
     api = FastAPI(title="Images", summary="OpenAI's Images API on Stable Diffusion XL", version="1", redoc_url=None)
     config = ingress.config
     add_error_handlers(api)
-    api.add_middleware(BodyLimit, max_body_bytes=config.limits.max_body_bytes)
+    api.add_middleware(BodyLimit, limits=config.limits)
     if config.access.cors_origins:
         api.add_middleware(CORSMiddleware, allow_origins=config.access.cors_origins, allow_methods=["*"])
     api.add_middleware(RequestLog, metrics=ingress.metrics)
     api.include_router(openai_routes(ingress))
+    api.include_router(sdapi_routes(ingress))
     api.include_router(open_routes(ingress))
     api.include_router(page_routes())
     return api

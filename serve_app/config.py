@@ -134,6 +134,9 @@ class LimitsConfig(Settings):
 
     max_prompt_chars: int = Field(32_000, ge=1, description="Longest prompt and negative prompt, in characters.")
     max_body_bytes: int = Field(64 * 2**20, ge=1024, description="Largest request body.")
+    max_bodies_bytes: int = Field(
+        2**30, ge=1024, description="Largest bodies of all running requests of an ingress together; beyond it 429."
+    )
     max_image_pixels: int = Field(50_000_000, ge=64 * 64, description="Largest uploaded picture, width × height.")
     request_timeout_s: float = Field(300, gt=0, description="After this the answer is 504 and the work stops.")
     retry_after_s: int = Field(5, ge=1, le=60, description="`Retry-After` of a 429, in seconds.")

@@ -1,4 +1,4 @@
-"""What every request passes before its route: the log line and metrics, and the body's limit."""
+"""What every request passes before its route: the log line and the metrics."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
 
 from fastapi import Request
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.errors import BodyTooLarge, error_response, request_id_of
+from serve_app.errors import error_response, request_id_of
 from serve_app.metrics import Metrics
 from serve_app.records import RequestRecord
 
@@ -58,37 +56,6 @@ class RequestLog:
             status = record.late_status or status
             self._metrics.observe(_route(scope), status, record)
             _log(request, status, record, time.perf_counter() - start_s)
-
-
-class BodyLimit:
-    """Refuses a body over the limit without reading all of it."""
-
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
-        self._app = app
-        self._max_body_bytes = max_body_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request."""
-        announced = Headers(scope=scope).get("content-length", "0") if scope["type"] == "http" else "0"
-        if announced.isdigit() and int(announced) > self._max_body_bytes:
-            raise self._too_large()
-        await self._app(scope, self._limited(receive), send)
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The body is over {self._max_body_bytes} bytes, the most that is allowed.")
-
-    def _limited(self, receive: Receive) -> Callable[[], Awaitable[Message]]:
-        received_bytes = 0
-
-        async def limited_receive() -> Message:
-            nonlocal received_bytes
-            message = await receive()
-            received_bytes += len(message.get("body", b""))
-            if received_bytes > self._max_body_bytes:
-                raise self._too_large()
-            return message
-
-        return limited_receive
 
 
 def _route(scope: Scope) -> str:

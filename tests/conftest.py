@@ -59,7 +59,12 @@ def fake_config(folder: Path, **changes: Any) -> AppConfig:
             }
         ],
         "storage": {"location": str(folder / "pictures")},
-        "limits": {"max_body_bytes": 2_000_000, "max_image_pixels": 4_000_000, "request_timeout_s": 10},
+        "limits": {
+            "max_body_bytes": 2_000_000,
+            "max_bodies_bytes": 3_000_000,
+            "max_image_pixels": 4_000_000,
+            "request_timeout_s": 10,
+        },
     }
     return AppConfig.model_validate(settings | changes)
 

@@ -208,20 +208,42 @@ def test_upload_that_is_no_picture(http: httpx.Client, image: bytes) -> None:
     assert_openai_error(edit(http, image), 400, param="image")
 
 
+def start_upload(http: httpx.Client, framing: str, sent_bytes: int) -> socket.socket:
+    """Sends the head and a part of a body."""
+    url = http.base_url
+    connection = socket.create_connection((url.host, url.port or 80), timeout=20)
+    request_line = f"POST {url.raw_path.decode()}{GENERATIONS[1:]} HTTP/1.1"
+    connection.sendall(f"{request_line}\r\nHost: x\r\nContent-Type: application/json\r\n{framing}\r\n\r\n".encode())
+    piece = b" " * 100_000
+    with contextlib.suppress(ConnectionError):
+        for _ in range(0, sent_bytes, len(piece)):
+            connection.sendall(b"%X\r\n%b\r\n" % (len(piece), piece) if "chunked" in framing else piece)
+    return connection
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    """The answer to an unfinished request: an error, so it ends in two braces."""
+    answer = b""
+    while not answer.endswith(b"}}"):
+        answer += connection.recv(65536)
+    return answer
+
+
 @pytest.mark.parametrize("framing", ["Content-Length: 500000000", "Transfer-Encoding: chunked"])
 def test_body_over_the_limit_is_refused_before_all_of_it_is_sent(http: httpx.Client, framing: str) -> None:
-    url = http.base_url
-    request_line = f"POST {url.raw_path.decode()}{GENERATIONS[1:]} HTTP/1.1"
-    head = f"{request_line}\r\nHost: x\r\nContent-Type: application/json\r\n{framing}\r\n\r\n"
-    piece = b"186A0\r\n" + b" " * 100_000 + b"\r\n" if "chunked" in framing else b" " * 100_000
-    with socket.create_connection((url.host, url.port or 80), timeout=20) as connection:
-        connection.sendall(head.encode())
-        with contextlib.suppress(ConnectionError):
-            for _ in range(21):  # 2.1 MB: over the limit of 2 MB, and far from the end
-                connection.sendall(piece)
-        answer = connection.recv(65536)
+    with start_upload(http, framing, sent_bytes=2_100_000) as connection:  # the limit is 2 MB
+        answer = read_answer(connection)
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"body_too_large" in answer
+
+
+def test_uploads_that_never_end_do_not_fill_the_memory(http: httpx.Client) -> None:
+    framing = "Content-Length: 1900000"
+    with start_upload(http, framing, 1_800_000), start_upload(http, framing, 1_800_000) as second:  # 3 MB together
+        answer = read_answer(second)
+    assert answer.startswith(b"HTTP/1.1 429")
+    assert b"queue_full" in answer
+    assert generate(http).status_code == 200
 
 
 def test_unknown_route_and_method(http: httpx.Client) -> None:
