@@ -8,23 +8,10 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from tests.openai_errors import assert_openai_error
-
-
-def drawing(mode: str = "RGB", size: tuple[int, int] = (120, 80)) -> Image.Image:
-    image = Image.new("RGB", size, "white")
-    ImageDraw.Draw(image).ellipse((20, 20, 60, 60), "red")
-    return image.convert(mode)
-
-
-def encoded(image: Image.Image, format_: str = "PNG", **options: Any) -> io.BytesIO:
-    file = io.BytesIO()
-    image.save(file, format_, **options)
-    file.seek(0)
-    file.name = f"picture.{format_.lower()}"
-    return file
+from tests.pictures import drawing, encoded
 
 
 def test_the_references_example(fake: openai.OpenAI) -> None:
