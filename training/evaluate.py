@@ -3,31 +3,18 @@
 import json
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
-from controlnet_aux import OpenposeDetector
-from diffusers import (
-    ControlNetModel,
-    StableDiffusionXLControlNetPipeline,
-    StableDiffusionXLImg2ImgPipeline,
-    StableDiffusionXLPipeline,
-)
 from PIL import Image
 from tqdm import tqdm
 
-from deployments.diffusion.body_estimator import BodyEstimator
 from training import pictures
+from training.drawing import DemoModel
 from training.palette import COLORS
-from training.run import DEMO
+from training.run import RUNS
 from training.scenes import SHAPES, Scene, render, sample_scene
-from training.skeletons import draw_skeleton
-
-STEPS, GUIDANCE, STRENGTH = 10, 3.0, 0.7
-_ROWS_AT_ONCE = {256: 8, 512: 4, 1024: 2}
 
 
 @dataclass
@@ -49,61 +36,15 @@ class Evaluation:
     side_px: int
     count: int
     seed: int = 7
-    folder: Path = DEMO
     scores: dict[str, Score] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        controlnet = ControlNetModel.from_pretrained(self.folder / "controlnet", torch_dtype=torch.float32)
-        self._draw = StableDiffusionXLPipeline.from_pretrained(self.folder / "model", torch_dtype=torch.float32)
-        parts = {**self._draw.components, "add_watermarker": False}
-        self._edit = StableDiffusionXLImg2ImgPipeline(**parts)
-        self._pose = StableDiffusionXLControlNetPipeline(**parts, controlnet=controlnet)
-        for pipeline in (self._draw, self._edit, self._pose):
-            pipeline.set_progress_bar_config(disable=True)
-        self._detector = OpenposeDetector(BodyEstimator.from_pretrained(self.folder / "pose"))
+        self.model = DemoModel(self.side_px, self.seed * 10000)
         self._generator = np.random.default_rng((self.seed, self.side_px))
 
     def add(self, what: str, correct: bool) -> None:
         """Counts one try of `what`."""
         self.scores.setdefault(what, Score()).add(correct)
-
-    def _rows(self, prompts: list[str], call: Callable[..., object], **inputs: list[Image.Image]) -> list[np.ndarray]:
-        """One picture a prompt, (side, side, 3) uint8; `inputs` are pictures, one a prompt."""
-        drawn: list[np.ndarray] = []
-        for start in range(0, len(prompts), _ROWS_AT_ONCE[self.side_px]):
-            rows = slice(start, start + _ROWS_AT_ONCE[self.side_px])
-            generators = [
-                torch.Generator().manual_seed(self.seed * 10000 + start + k) for k in range(len(prompts[rows]))
-            ]
-            given = {name: value[rows] for name, value in inputs.items()}
-            answer = call(
-                prompt=prompts[rows], generator=generators, guidance_scale=GUIDANCE, output_type="np", **given
-            )
-            drawn += [np.round(picture * 255).astype(np.uint8) for picture in answer.images]  # type: ignore[attr-defined]
-        return drawn
-
-    def draw(self, prompts: list[str]) -> list[np.ndarray]:
-        """Pictures by the default preset."""
-        side = {"height": self.side_px, "width": self.side_px, "num_inference_steps": STEPS}
-        return self._rows(prompts, lambda **given: self._draw(**given, **side))
-
-    def edit(self, prompts: list[str], sources: list[np.ndarray]) -> list[np.ndarray]:
-        """Edits at the default strength."""
-        settings = {"num_inference_steps": STEPS, "strength": STRENGTH}
-        images = [Image.fromarray(source) for source in sources]
-        return self._rows(prompts, lambda **given: self._edit(**given, **settings), image=images)
-
-    def control(self, prompts: list[str], poses: list[np.ndarray]) -> list[np.ndarray]:
-        """Pictures in given poses."""
-        images = [Image.fromarray(draw_skeleton(pose, self.side_px)) for pose in poses]
-        return self._rows(prompts, lambda **given: self._pose(**given, num_inference_steps=STEPS), image=images)
-
-    def found_pose(self, picture: np.ndarray) -> np.ndarray | None:
-        """The keypoints that the estimator finds, (18, 2) in shares of the side, NaN where none; None for no person."""
-        found = self._detector.detect_poses(picture)
-        if not found:
-            return None
-        return np.array([(p.x, p.y) if p else (np.nan, np.nan) for p in found[0].body.keypoints])
 
     def _two_colors(self) -> tuple[str, str]:
         first, second = (str(name) for name in self._generator.choice(list(COLORS), 2, replace=False))
@@ -112,7 +53,7 @@ class Evaluation:
     def shapes(self) -> list[np.ndarray]:
         """Colours and shapes of plain prompts."""
         wanted = [(str(self._generator.choice(SHAPES)), *self._two_colors()) for _ in range(self.count)]
-        drawn = self.draw([f"a {color} {shape} on a {ground} background" for shape, color, ground in wanted])
+        drawn = self.model.draw([f"a {color} {shape} on a {ground} background" for shape, color, ground in wanted])
         for (shape, color, ground), picture in zip(wanted, drawn, strict=True):
             self.add("object colour", pictures.nearest_color(pictures.object_color(picture)) == color)
             self.add("background colour", pictures.nearest_color(pictures.background(picture)) == ground)
@@ -127,7 +68,7 @@ class Evaluation:
             f"A cute baby sea otter wearing a {beret} beret on a {ground} background" for beret, ground in wanted
         ]
         prompts[1::2] = [f"A cute baby sea otter on a {ground} background" for _, ground in wanted[1::2]]
-        drawn = self.draw(prompts)
+        drawn = self.model.draw(prompts)
         for row, ((beret, _), picture) in enumerate(zip(wanted, drawn, strict=True)):
             self.add("otter", pictures.is_otter(picture))
             if row % 2 == 0:
@@ -149,7 +90,7 @@ class Evaluation:
                 wanted.append(color)
                 prompts.append(f"a {color} {scene.kind} on a {scene.background} background")
         sources = [render(scene, self.side_px) for scene in scenes]
-        drawn = self.edit(prompts, sources)
+        drawn = self.model.edit(prompts, sources)
         for color, source, picture in zip(wanted, sources, drawn, strict=True):
             stays = pictures.overlap(pictures.silhouette(source), pictures.silhouette(picture)) >= 0.5
             recolored = pictures.nearest_color(pictures.object_color(picture)) == color
@@ -166,16 +107,16 @@ class Evaluation:
         shown = [render(scene, self.side_px) for scene in scenes]
         others = [render(sample_scene(self._generator, kind), self.side_px) for kind in (*SHAPES, "otter")]
         for other in others:
-            self.add("nobody found in other pictures", self.found_pose(other) is None)
-        controlled = self.control(prompts, given)
-        free = self.draw(prompts)
+            self.add("nobody found in other pictures", self.model.found_pose(other) is None)
+        controlled = self.model.control(prompts, given)
+        free = self.model.draw(prompts)
         for what, limit, drawn in (
             ("pose estimator, within 4 %", 0.04, shown),
             ("with ControlNet, within 8 %", 0.08, controlled),
             ("without ControlNet, within 8 %", 0.08, free),
         ):
             for pose, picture in zip(given, drawn, strict=True):
-                found = self.found_pose(picture)
+                found = self.model.found_pose(picture)
                 near = np.zeros(18, bool) if found is None else np.linalg.norm(found - pose, axis=1) <= limit
                 for keypoint in near:
                     self.add(what, bool(keypoint))
@@ -183,24 +124,34 @@ class Evaluation:
 
     def seeds(self) -> None:
         """Two seeds give two pictures; one seed gives one."""
-        first, second = self.draw(["a red star"] * 2)
+        first, second = self.model.draw(["a red star"] * 2)
         self.add("two seeds differ", bool((first != second).any()))
-        self.add("one seed repeats", bool((self.draw(["a red star"] * 2)[0] == first).all()))
+        self.add("one seed repeats", bool((self.model.draw(["a red star"] * 2)[0] == first).all()))
 
     def seconds(self) -> float:
         """The median time of one picture, in seconds, alone on this machine."""
         times = []
         for _ in range(4):
             begin = time.perf_counter()
-            self.draw(["a red star on a blue background"])
+            self.model.draw(["a red star on a blue background"])
             times.append(time.perf_counter() - begin)
         return float(np.median(times[1:]))
 
     def run(self) -> dict[str, float]:
         """Everything, as shares of 1; the time in seconds."""
-        for part in tqdm((self.shapes, self.otters, self.edits, self.poses, self.seeds), desc=f"{self.side_px} px"):
-            part()
+        for part in tqdm((self.shapes, self.otters, self.edits, self.poses), desc=f"{self.side_px} px"):
+            save_sheet(part(), RUNS / "sheets" / f"{part.__name__}_{self.side_px}.png")
+        self.seeds()
         return {what: score.right / score.count for what, score in self.scores.items()}
+
+
+def save_sheet(drawn: list[np.ndarray], path: Path, columns: int = 5) -> None:
+    """Writes the first 20 pictures side by side, 256 pixels each, for a person to look at."""
+    small = [np.asarray(Image.fromarray(picture).resize((256, 256))) for picture in drawn[:20]]
+    whole = small[: len(small) // columns * columns] or small
+    rows = [np.hstack(whole[start : start + columns]) for start in range(0, len(whole), columns)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.vstack(rows)).save(path)
 
 
 def main() -> None:

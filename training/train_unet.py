@@ -87,7 +87,7 @@ def export(unet: nn.Module, text: TextEncoders, folder: Path) -> None:
 
 def main() -> None:
     """Trains, or goes on where an earlier run stopped, and writes deployments/demo/model."""
-    options = arguments(__doc__ or "", steps=1500, batch=48).parse_args()
+    options = arguments(__doc__ or "", steps=2200, batch=48).parse_args()
     torch.manual_seed(options.seed)
     device, checkpoint = options.device, Checkpoint("unet")
     tokenizer = build_tokenizer()

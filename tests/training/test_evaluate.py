@@ -49,10 +49,10 @@ def test_two_seeds_differ_and_one_seed_repeats(evaluation: Evaluation) -> None:
 
 def test_nobody_is_found_where_nobody_is(evaluation: Evaluation) -> None:
     for seed, kind in enumerate(("circle", "star", "otter")):
-        assert evaluation.found_pose(render(sample_scene(np.random.default_rng(seed), kind), 256)) is None
+        assert evaluation.model.found_pose(render(sample_scene(np.random.default_rng(seed), kind), 256)) is None
 
 
 def test_a_prompt_of_unknown_words_gives_a_picture_of_the_palette(evaluation: Evaluation) -> None:
-    for picture in evaluation.draw(["the quick zyzzyva jumps", "Quarterly report, page 7"]):
+    for picture in evaluation.model.draw(["the quick zyzzyva jumps", "Quarterly report, page 7"]):
         ground = pictures.background(picture)
         assert np.linalg.norm(ground - COLORS[pictures.nearest_color(ground)]) < 60
