@@ -35,7 +35,7 @@ Ready: {base}
   client = OpenAI(base_url="{base}/v1", api_key="{auth_sdk}")
   print(client.images.generate(model="{model}", prompt="A cute baby sea otter").data[0].url)
 
-Ctrl-C stops it. API documentation: {base}/docs
+In a browser: {base}/ draws, {base}/docs describes the API. Ctrl-C stops it.
 """
 
 

@@ -420,7 +420,7 @@ const CARD_ACTIONS = {
 
 async function startFrom(picture, name) {
   form.querySelector(`[name=task][value=${name}]`).click();
-  await setSource(picture.blob, "The picture you drew");
+  await setSource(picture.blob, `Seed ${picture.seed}`);
   const size = picture.request.fields.size;
   if (capabilities.sizes.includes(size)) input("size").value = size;
   form.scrollIntoView({ block: "start" });
