@@ -26,7 +26,13 @@ def create_api(ingress: Ingress) -> FastAPI:
     add_error_handlers(api)
     api.add_middleware(BodyLimit, limits=config.limits)
     if config.access.cors_origins:
-        api.add_middleware(CORSMiddleware, allow_origins=config.access.cors_origins, allow_methods=["*"])
+        api.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.access.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "x-should-retry", "Retry-After", "Idempotent-Replayed"],
+        )
     api.add_middleware(RequestLog, metrics=ingress.metrics)
     api.include_router(openai_routes(ingress))
     api.include_router(sdapi_routes(ingress))

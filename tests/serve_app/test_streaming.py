@@ -67,12 +67,6 @@ def test_a_stream_ends_with_the_picture_that_the_same_request_without_it_gives(f
     assert last.usage.total_tokens == whole.usage.total_tokens
 
 
-def test_a_stream_that_asks_for_urls_ends_with_the_picture_and_its_url(fake: openai.OpenAI) -> None:
-    *_, last = fake.images.generate(prompt="x", stream=True, response_format="url")
-    url = str(last.to_dict()["url"])
-    assert httpx.get(url).content == base64.b64decode(last.b64_json)
-
-
 def test_an_edit_streams(fake: openai.OpenAI) -> None:
     stream = fake.images.edit(image=encoded(drawing()), prompt="x", stream=True, partial_images=1)
     assert [event.type for event in stream] == ["image_edit.partial_image", "image_edit.completed"]
