@@ -17,6 +17,7 @@ from deployments.config import CheckpointConfig
 from deployments.contracts import ImageEditJob, Job, Pixels, PoseControlJob
 from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.engine import DiffusionEngine
+from deployments.masks import with_kept_parts
 from deployments.schedulers import SCHEDULERS
 from tests.deployments.diffusion.conftest import draw, half_mask, largest_difference, make_job, random_picture
 
@@ -49,7 +50,7 @@ def draw_with_diffusers(job: Job, components: Components) -> Pixels:
         output_type="pil",
         **inputs,
     ).images[0]
-    return np.asarray(picture)
+    return with_kept_parts(np.asarray(picture), job)
 
 
 @pytest.fixture(scope="module", params=["tiny", "embedded"])
