@@ -27,8 +27,8 @@ class DemoModel:
     """Draws, edits and poses square pictures of one size; row k of a call has the seed `seed + k`."""
 
     def __init__(self, side_px: int, seed: int, folder: Path = DEMO) -> None:
-        controlnet = ControlNetModel.from_pretrained(folder / "controlnet", torch_dtype=torch.float32)
-        self._draw = StableDiffusionXLPipeline.from_pretrained(folder / "model", torch_dtype=torch.float32)
+        controlnet = ControlNetModel.from_pretrained(folder / "controlnet", dtype=torch.float32)
+        self._draw = StableDiffusionXLPipeline.from_pretrained(folder / "model", dtype=torch.float32)
         parts = {**self._draw.components, "add_watermarker": False}
         self._edit = StableDiffusionXLImg2ImgPipeline(**parts)
         self._pose = StableDiffusionXLControlNetPipeline(**parts, controlnet=controlnet)

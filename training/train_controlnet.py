@@ -24,7 +24,7 @@ def main() -> None:
     options = arguments(__doc__ or "", steps=1500, batch=32).parse_args()
     torch.manual_seed(options.seed)
     device, checkpoint = options.device, Checkpoint("controlnet")
-    pipeline = StableDiffusionXLPipeline.from_pretrained(DEMO / "model", torch_dtype=torch.float32).to(device)
+    pipeline = StableDiffusionXLPipeline.from_pretrained(DEMO / "model", dtype=torch.float32).to(device)
     unet = pipeline.unet.to(memory_format=torch.channels_last).requires_grad_(False).eval()
     text = TextEncoders(pipeline.tokenizer, pipeline.text_encoder, pipeline.text_encoder_2).requires_grad_(False).eval()
     kept = pipeline.scheduler.alphas_cumprod

@@ -70,7 +70,7 @@ class BodyEstimator:
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype = torch.float32) -> BodyEstimator:
         """Loads the estimator from a folder in diffusers layout."""
-        return cls(PoseNetwork.from_pretrained(folder, torch_dtype=dtype))
+        return cls(PoseNetwork.from_pretrained(folder, dtype=dtype))
 
     def to(self, device: str | torch.device) -> BodyEstimator:
         """Moves the network, and returns the estimator, as its namesake does."""
