@@ -34,8 +34,8 @@ class EngineConfig(Settings):
     budget: int | None = Field(
         None,
         gt=0,
-        description="Most UNet rows x latent pixels of one forward pass. Unset: on a GPU measured at warm-up; on a CPU "
-        "eight rows of the checkpoint's own size.",
+        description="Most UNet rows x latent pixels of one forward pass; a picture that is larger is refused. Unset: "
+        "rows of the checkpoint's own size, 1 on a CPU and 16 on a GPU, and there what the memory holds.",
     )
     overtaking: float = Field(
         4.0,

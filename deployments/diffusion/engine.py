@@ -88,7 +88,8 @@ class DiffusionEngine:
             ReplicaUnfit: the engine is shutting down or its device failed.
         """
         trajectory = plan(job, self._components, self._prompts)
-        if trajectory.shape.pixels > self._ticker.capacity:
+        limit = self._ticker.limit
+        if limit is not None and trajectory.shape.pixels > limit:
             size = f"{job.render_width_px}x{job.render_height_px}"
             raise JobTooLarge(f"size {size} is more than this server can draw.", "size")
         request = Request(job, trajectory)

@@ -32,9 +32,9 @@ class Ticker:
     def __init__(
         self, components: Components, config: EngineConfig, backlog: Backlog, prompts: PromptEncoder, delivery: Delivery
     ) -> None:
-        self.capacity = budget_of(components, config)
-        """Most rows x latent pixels of one forward pass, before the device ran out of memory for any."""
-        self.stats = EngineStats(budget=self.capacity)
+        self.limit = config.budget
+        """Most rows x latent pixels that a forward pass can have, where that is known: more never fits."""
+        self.stats = EngineStats(budget=budget_of(components, config))
         self._config = config
         self._components = components
         self._backlog = backlog
@@ -47,8 +47,8 @@ class Ticker:
     def warm_up(self) -> None:
         """Makes the models and their kernels ready for the configured picture sizes."""
         optimize(self._components, self._config)
-        self.capacity = warm_up(self._components, self._config, self._denoiser, self._decoder)
-        self.stats.budget = self.capacity
+        self.limit = warm_up(self._components, self._config, self._denoiser, self._decoder)
+        self.stats.budget = min(self.stats.budget, self.limit or self.stats.budget)
 
     def tick(self) -> bool:
         """Drops jobs, then advances those that are due by one step. False when there was nothing to do."""

@@ -16,27 +16,31 @@ from deployments.diffusion.optimize import cache_folder
 
 logger = logging.getLogger(__name__)
 
-ROWS_CPU, ROWS_GPU = 8, 16
-"""Rows of the checkpoint's own size beyond which a pass only takes longer: SDXL at 1024 x 1024 fills a GPU with two."""
+ROWS_CPU, ROWS_GPU = 1, 16
+"""Rows of the checkpoint's own size beyond which a pass only takes longer. SDXL at 1024 x 1024 fills a GPU with two; on
+a CPU more than one no longer fits the caches (benchmarks/README.md)."""
 
 
 def budget_of(components: Components, config: EngineConfig) -> int:
-    """Most rows x latent pixels of one forward pass, before the memory has been looked at."""
+    """Rows x latent pixels that one forward pass should have at most, before the memory has been looked at."""
     rows = ROWS_GPU if components.device.type == "cuda" else ROWS_CPU
     return config.budget or rows * int(components.unet.config.sample_size) ** 2
 
 
-def warm_up(components: Components, config: EngineConfig, denoiser: Denoiser, decoder: Decoder) -> int:
+def warm_up(components: Components, config: EngineConfig, denoiser: Denoiser, decoder: Decoder) -> int | None:
     """Rehearses the configured sizes, with and without a pose, in every row bucket that the budget allows.
 
     Returns:
-        The budget: the configured one, or what the GPU has memory for.
+        The most rows x latent pixels that a forward pass can have: the configured budget, or what the GPU has memory
+        for; None where neither is known.
     """
     scale = components.latent_scale
     sizes = [(height_px // scale, width_px // scale) for width_px, height_px in config.warm_up_sizes]
     budget = budget_of(components, config)
-    if sizes and not config.budget and components.device.type == "cuda":
-        budget = min(budget, _memory_budget(components, config, denoiser, decoder, max(sizes)))
+    limit = config.budget
+    if sizes and not limit and components.device.type == "cuda":
+        limit = _memory_budget(components, config, denoiser, decoder, max(sizes))
+        budget = min(budget, limit)
     started_s = time.monotonic()
     for height, width in sizes:
         most = max(1, budget // (height * width))
@@ -51,7 +55,7 @@ def warm_up(components: Components, config: EngineConfig, denoiser: Denoiser, de
     decoder.stop_compiling()
     if sizes:
         logger.info("warmed up %d sizes in %.1f s; budget %d", len(sizes), time.monotonic() - started_s, budget)
-    return budget
+    return limit
 
 
 def _memory_budget(

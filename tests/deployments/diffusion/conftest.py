@@ -42,7 +42,7 @@ def components(checkpoint: CheckpointConfig) -> Components:
 
 @pytest.fixture(scope="session")
 def engine(checkpoint: CheckpointConfig) -> Iterator[DiffusionEngine]:
-    engine = DiffusionEngine(checkpoint)
+    engine = DiffusionEngine(checkpoint, EngineConfig(budget=16 * 32 * 32))  # room for a crowd in one pass
     yield engine
     engine.close()
 

@@ -156,9 +156,11 @@ def test_refused_before_it_starts(engine: DiffusionEngine) -> None:
         assert isinstance(refusal.value, PromptTooLong) == ("prompt" in param)
 
 
-def test_a_job_that_never_fits_is_refused(engine: DiffusionEngine) -> None:
+def test_a_job_that_never_fits_is_refused(build_engine: Build) -> None:
+    engine = build_engine(budget=16 * 16)
     with pytest.raises(JobTooLarge) as refusal:
-        asyncio.run(respond(engine, make_job(render_width_px=128, render_height_px=128)))
+        asyncio.run(respond(engine, make_job(render_width_px=48)))
+    draw(engine, make_job())
     assert refusal.value.param == "size"
 
 
@@ -254,7 +256,7 @@ def test_out_of_memory_halves_the_budget_and_goes_on(build_engine: Build, compon
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     components.unet.register_forward_pre_hook(room_for_three_rows)
-    engine = build_engine()
+    engine = build_engine(budget=8 * 16 * 16)
     pictures = draw(engine, make_job(seeds=(0, 1, 2)))
     assert all(largest_difference(*pair) <= 1 for pair in zip(pictures, expected, strict=True))
     assert engine.stats.out_of_memory == 1

@@ -1,0 +1,1 @@
+"""What is measured, and against what. Each module is a command; see README.md."""
