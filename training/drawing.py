@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from controlnet_aux import OpenposeDetector
 from diffusers import (
     ControlNetModel,
     StableDiffusionXLControlNetPipeline,
@@ -16,6 +15,7 @@ from diffusers import (
 from PIL import Image
 
 from deployments.diffusion.body_estimator import BodyEstimator
+from deployments.diffusion.openpose import OpenposeDetector
 from training.run import DEMO
 from training.skeletons import draw_skeleton
 

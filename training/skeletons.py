@@ -2,8 +2,8 @@
 
 import cv2
 import numpy as np
-from controlnet_aux.open_pose.body import Keypoint
-from controlnet_aux.open_pose.util import draw_bodypose
+
+from deployments.diffusion.openpose import Keypoint, draw_bodypose
 
 DRAWN_AT_PX = 512  # the serving code finds and draws poses at this side, or at the picture's where that is smaller
 

@@ -7,11 +7,12 @@ from typing import cast
 
 import numpy as np
 import torch
-from controlnet_aux.open_pose.body import Body
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from deployments.diffusion.openpose import Body
 
 KEYPOINTS = 18
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,7 @@ import cv2
 from deployments.config import CheckpointConfig
 from deployments.contracts import NoPoseFound, Pixels
 from deployments.diffusion.components import CheckpointError, device_of
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # controlnet-aux warns of optional parts, and imports scipy and timm by old names
-    from controlnet_aux import OpenposeDetector
-    from controlnet_aux.open_pose.body import Body
+from deployments.diffusion.openpose import Body, OpenposeDetector
 
 DETECT_PX = 512
 """The shorter edge at which OpenPose looks for people, as in the ControlNets' training; smaller pictures stay as is."""
