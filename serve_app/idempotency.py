@@ -14,6 +14,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from fastapi import Request
@@ -28,12 +29,20 @@ logger = logging.getLogger("ray.serve")
 
 HEADER = "Idempotency-Key"
 MAX_KEY_CHARS = 255
-BEAT_S = 2.0
-"""How often a record is written while its request is drawn."""
-LEASE_S = 10.0
-"""A record that has not changed for this long belongs to a replica that is lost."""
-POLL_S = 0.4
-"""How often a record is read while another replica draws."""
+
+
+class Pace(NamedTuple):
+    """How fast replicas notice each other."""
+
+    beat_s: float = 2.0
+    """How often a record is written while its request is drawn."""
+    lease_s: float = 10.0
+    """A record that has not changed for this long belongs to a replica that is lost."""
+    poll_s: float = 0.4
+    """How often a record is read while another replica draws."""
+
+
+PACE = Pace()
 
 
 class RequestKey(NamedTuple):
@@ -86,10 +95,11 @@ def request_key(request: Request, form: Form) -> RequestKey | None:
 class Idempotency:
     """The requests that came with a key."""
 
-    def __init__(self, store: Store, ttl_s: float) -> None:
+    def __init__(self, store: Store, ttl_s: float, pace: Pace = PACE) -> None:
         """`ttl_s`: how long an answer is given again, from when it was first."""
         self._store = store
         self._ttl_s = ttl_s
+        self._pace = pace
         self._running: set[asyncio.Task[str]] = set()
 
     async def once(self, key: RequestKey, answer: Callable[[], Awaitable[BaseModel]], deadline_unix_s: float) -> Kept:
@@ -108,25 +118,24 @@ class Idempotency:
             is_expired = found.body is not None and time.time() >= found.finished_unix_s + self._ttl_s
             if found.beat != beat:
                 beat, changed_s = found.beat, time.monotonic()
-            if is_expired or (found.body is None and time.monotonic() - changed_s > LEASE_S):
+            if is_expired or (found.body is None and time.monotonic() - changed_s > self._pace.lease_s):
                 number, beat, changed_s = number + 1, -1, time.monotonic()
             elif found.fingerprint != key.fingerprint:
                 raise KeyReused(f"This '{HEADER}' was used before, for another request.", HEADER)
             elif found.body is not None:
                 return Kept(found.body, is_repeat=True)
             else:
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(self._pace.poll_s)
         raise DeadlineExceeded("The first request with this key was not done in time.")
 
     async def _create_or_read(self, key: RequestKey, number: int) -> Record | None:
         """The record under this number; None where there was none, and it is ours now."""
+        ours = Record(fingerprint=key.fingerprint)
         while True:
-            ours = Record(fingerprint=key.fingerprint)
+            if data := await self._store.read_record(_record_id(key, number)):
+                return Record.model_validate_json(data)
             if await self._store.create_record(_record_id(key, number), _bytes(ours)):
                 return None
-            data = await self._store.read_record(_record_id(key, number))
-            if data is not None:  # else it was given up between the two calls
-                return Record.model_validate_json(data)
 
     async def _draw(self, key: RequestKey, number: int, answer: Callable[[], Awaitable[BaseModel]]) -> str:
         # Not in this request's context, by which Serve would cancel its calls together with the request.
@@ -148,7 +157,8 @@ class Idempotency:
         except BaseException:
             done.set()
             await beating
-            await self._store.delete_record(_record_id(key, number))
+            with suppress(ServiceError):
+                await self._store.delete_record(_record_id(key, number))
             raise
         done.set()
         await beating
@@ -161,7 +171,7 @@ class Idempotency:
         beat = 0
         while True:
             try:
-                await asyncio.wait_for(done.wait(), BEAT_S)
+                await asyncio.wait_for(done.wait(), self._pace.beat_s)
                 return
             except TimeoutError:
                 beat += 1

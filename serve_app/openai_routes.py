@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -15,6 +15,7 @@ from serve_app.errors import InvalidRequest, request_id_of
 from serve_app.idempotency import request_key
 from serve_app.input_images import more_than_one, read_inline_form
 from serve_app.jobs import Order
+from serve_app.openapi import request_bodies
 from serve_app.responses import ImagesResponse, ModelList, ModelObject
 from serve_app.schemas import (
     EditRequest,
@@ -22,7 +23,6 @@ from serve_app.schemas import (
     ImagesRequest,
     PromptRequest,
     VariationRequest,
-    WireModel,
     parse_request,
     refuse_unsupported,
     short,
@@ -50,7 +50,9 @@ def openai_routes(ingress: Ingress) -> APIRouter:
         )
         return _json(kept.body, {"Idempotent-Replayed": "true"} if kept.is_repeat else None)
 
-    @router.post("/images/generations", response_model=ImagesResponse, openapi_extra=_bodies(json=GenerationRequest))
+    @router.post(
+        "/images/generations", response_model=ImagesResponse, openapi_extra=request_bodies(json=GenerationRequest)
+    )
     async def generate(request: Request) -> Response:
         """Creates images from a prompt."""
         form = Form(await read_json(request), {})
@@ -62,7 +64,7 @@ def openai_routes(ingress: Ingress) -> APIRouter:
     @router.post(
         "/images/edits",
         response_model=ImagesResponse,
-        openapi_extra=_bodies(json=EditRequest, form=EditRequest, files=("image", "mask")),
+        openapi_extra=request_bodies(json=EditRequest, form=EditRequest, files=("image", "mask")),
     )
     async def edit(request: Request) -> Response:
         """Creates an edited image from an image and a prompt; with `user=cn`, an image in the given one's pose.
@@ -85,7 +87,7 @@ def openai_routes(ingress: Ingress) -> APIRouter:
     @router.post(
         "/images/variations",
         response_model=ImagesResponse,
-        openapi_extra=_bodies(form=VariationRequest, files=("image",)),
+        openapi_extra=request_bodies(form=VariationRequest, files=("image",)),
     )
     async def vary(request: Request) -> Response:
         """Creates images like the given one."""
@@ -128,18 +130,3 @@ def _image(form: Form) -> bytes:
     if not form.files.get("image"):
         raise InvalidRequest("One file 'image' is required; got none.", "image")
     return form.files["image"][0]
-
-
-def _bodies(
-    json: type[WireModel] | None = None, form: type[WireModel] | None = None, files: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """The request body's schema for /docs; the routes read the body themselves."""
-    content: dict[str, Any] = {}
-    if json is not None:
-        content["application/json"] = {"schema": json.model_json_schema()}
-    if form is not None:
-        schema = form.model_json_schema()
-        schema["properties"] = {name: {"type": "string", "format": "binary"} for name in files} | schema["properties"]
-        schema["required"] = [files[0], *schema.get("required", [])]
-        content["multipart/form-data"] = {"schema": schema}
-    return {"requestBody": {"required": True, "content": content}}

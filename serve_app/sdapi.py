@@ -16,6 +16,7 @@ from serve_app.errors import InvalidRequest, request_id_of
 from serve_app.input_images import decode_base64
 from serve_app.jobs import Order
 from serve_app.model_choice import ModelChoice
+from serve_app.openapi import request_bodies
 from serve_app.schemas import EditRequest, GenerationRequest, parse_request
 from serve_app.sdapi_runs import Runs
 from serve_app.sdapi_schemas import (
@@ -45,7 +46,7 @@ def sdapi_routes(ingress: Ingress) -> APIRouter:
         events = ingress.stream(order, "image_generation", None, request.state.record)
         return _answer(order, [picture.b64_json for picture in await runs.collect(_key(request), events)])
 
-    @router.post("/txt2img")
+    @router.post("/txt2img", openapi_extra=request_bodies(json=TextToImageRequest))
     async def text_to_image(request: Request) -> ImagesAnswer:
         """Creates images from a prompt."""
         wire = parse_request(TextToImageRequest, await read_json(request), ignore_unknown=True)
@@ -53,7 +54,7 @@ def sdapi_routes(ingress: Ingress) -> APIRouter:
         fields = parse_request(GenerationRequest, openai_fields(wire, entry), ignore_unknown=False)
         return await answer(request, ingress.jobs.text_to_image(fields, entry, request_id_of(request), time.time()))
 
-    @router.post("/img2img")
+    @router.post("/img2img", openapi_extra=request_bodies(json=ImageToImageRequest))
     async def image_to_image(request: Request) -> ImagesAnswer:
         """Creates images from an image and a prompt."""
         wire = parse_request(ImageToImageRequest, await read_json(request), ignore_unknown=True)

@@ -128,18 +128,6 @@ def test_keys_that_can_not_be_kept_are_refused(
     assert_openai_error(answer, 400, "invalid_value", "Idempotency-Key")
 
 
-def test_an_answer_is_repeated_as_long_as_its_url_works(deploy: Deploy, tmp_path: Path, key: dict[str, str]) -> None:
-    config = fake_config(tmp_path, storage={"location": str(tmp_path / "pictures"), "url_ttl_s": 2})
-    url = deploy("short", config) + GENERATIONS
-    body = {"prompt": "x", "model": "dall-e-2"}
-    first = httpx.post(url, json=body, headers=key).json()
-    assert httpx.post(url, json=body, headers=key).json() == first
-    time.sleep(2.1)
-    second = httpx.post(url, json=body, headers=key).json()
-    assert second["data"] != first["data"]
-    assert httpx.post(url, json=body, headers=key).json() == second
-
-
 def test_a_killed_ingress_replica_is_taken_over_from(deploy: Deploy, tmp_path: Path, key: dict[str, str]) -> None:
     mark = tmp_path / "mark"
     config = fake_config(tmp_path, limits={"request_timeout_s": 60})
