@@ -40,7 +40,7 @@ def production(serve_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "controlnet": None,
         "pose_estimator": None,
     }
-    del model["names"]["sdxl-pose"]
+    del model["names"]["be-stable-diffusion-xl-base-1.0-pose"]
     application["deployments"] = [d for d in application["deployments"] if d["name"] != "PoseControl"]
     model["sizes"] = dict.fromkeys(model["sizes"], "32x32") | {"32x32": "32x32"}
     application["args"]["access"]["key_file"] = str(key_file)

@@ -30,7 +30,7 @@ def generate(http: httpx.Client, **fields: Any) -> httpx.Response:
     return http.post(GENERATIONS, json={"prompt": "a star", **fields})
 
 
-def edit(http: httpx.Client, image: bytes | None = None, **fields: str) -> httpx.Response:
+def edit(http: httpx.Client, image: bytes | None = None, **fields: Any) -> httpx.Response:
     files = {"image": ("x.png", png() if image is None else image, "image/png")}
     return http.post(EDITS, data={"prompt": "a star", **fields}, files=files)
 

@@ -84,7 +84,7 @@ def test_a_bucket_needs_keys_for_urls_from_elsewhere(tmp_path: Path, monkeypatch
 def test_a_configuration_can_not_be_changed_afterwards(tmp_path: Path) -> None:
     config = AppConfig.model_validate(settings(tmp_path))
     with pytest.raises(ValidationError):
-        config.limits.max_body_bytes = 1
+        setattr(config.limits, "max_body_bytes", 1)  # noqa: B010 (mypy knows that it is read-only)
 
 
 def test_serve_app_imports_without_torch() -> None:
