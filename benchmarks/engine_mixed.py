@@ -1,4 +1,4 @@
-"""Mixed steps and sizes, open loop, Poisson arrivals: waiting times with the engine, one at a time, and in static batches.
+"""Mixed steps and sizes, open loop, Poisson arrivals: the engine against one at a time and against static batches.
 
 python -m benchmarks.engine_mixed [--load 0.8] [--jobs 40] [--rounds 3]
 
@@ -22,7 +22,7 @@ from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.engine import DiffusionEngine
 
 STEPS = (4, 30)
-SIZES = (192, 256)
+SIZES = (256, 512)
 MAX_BATCH, BATCH_WAIT_S = 8, 0.01
 
 
@@ -93,37 +93,40 @@ def main() -> None:
             pass
 
     waits: dict[str, list[tuple[int, float]]] = {"engine": [], "one at a time": [], "static batches": []}
-    _seconds_per_job(components)  # warms up
+    seconds_per_job(components)  # warms up
     for round_index in range(options.rounds):
-        trace = _trace(options.jobs, options.load / _seconds_per_job(components), seed=round_index)
+        trace = make_trace(options.jobs, options.load / seconds_per_job(components), seed=round_index)
         for name in waits:
             draw = {
                 "engine": with_engine,
                 "one at a time": OneAtATime(components).draw,
                 "static batches": StaticBatches(components).draw,
             }[name]
-            waits[name] += asyncio.run(_replay(trace, draw))
+            waits[name] += asyncio.run(replay(trace, draw))
     engine.close()
 
-    rows = []
-    for name, measured in waits.items():
-        short = [seconds for steps, seconds in measured if steps == min(STEPS)]
-        everyone = [seconds for _, seconds in measured]
-        rows.append(
-            {
-                "system": name,
-                "short jobs: p50 s": statistics.median(short),
-                "short jobs: p95 s": percentile(short, 95),
-                "all: mean s": statistics.mean(everyone),
-                "all: p95 s": percentile(everyone, 95),
-            }
-        )
-    best = {column: min(float(row[column]) for row in rows[1:]) for column in rows[0] if column != "system"}
-    notes = {f"engine / better of the others, {column}": float(rows[0][column]) / best[column] for column in best}
+    figures = {name: _figures(measured) for name, measured in waits.items()}
+    rows = [{"system": name, **figures[name]} for name in figures]
+    notes = {
+        f"engine / better of the others, {figure}": own
+        / min(figures[name][figure] for name in figures if name != "engine")
+        for figure, own in figures["engine"].items()
+    }
     report("engine_mixed", rows, {"load": options.load, "jobs": options.jobs * options.rounds, **notes})
 
 
-def _seconds_per_job(components: Components) -> float:
+def _figures(measured: list[tuple[int, float]]) -> dict[str, float]:
+    short = [seconds for steps, seconds in measured if steps == min(STEPS)]
+    everyone = [seconds for _, seconds in measured]
+    return {
+        "short jobs: p50 s": statistics.median(short),
+        "short jobs: p95 s": percentile(short, 95),
+        "all: mean s": statistics.mean(everyone),
+        "all: p95 s": percentile(everyone, 95),
+    }
+
+
+def seconds_per_job(components: Components) -> float:
     kinds = [(steps, edge_px) for steps in STEPS for edge_px in SIZES]
     started_s = time.monotonic()
     for steps, edge_px in kinds:
@@ -131,7 +134,7 @@ def _seconds_per_job(components: Components) -> float:
     return (time.monotonic() - started_s) / len(kinds)
 
 
-def _trace(jobs: int, jobs_per_s: float, seed: int) -> list[Arrival]:
+def make_trace(jobs: int, jobs_per_s: float, seed: int) -> list[Arrival]:
     chance = random.Random(seed)
     at_s, trace = 0.0, []
     for number in range(jobs):
@@ -140,7 +143,7 @@ def _trace(jobs: int, jobs_per_s: float, seed: int) -> list[Arrival]:
     return trace
 
 
-async def _replay(trace: list[Arrival], draw: Callable[[Arrival], Awaitable[None]]) -> list[tuple[int, float]]:
+async def replay(trace: list[Arrival], draw: Callable[[Arrival], Awaitable[None]]) -> list[tuple[int, float]]:
     """Steps and seconds from arrival to picture, for each job."""
     started_s = time.monotonic()
 

@@ -57,7 +57,7 @@ def build_checkpoint(folder: Path) -> Path:
         norm_num_groups=8,
         sample_size=32,
     )
-    vocabulary_size = _write_tokenizer(folder / "tokenizer")
+    vocabulary_size = write_tokenizer(folder / "tokenizer")
     text_config = CLIPTextConfig(
         hidden_size=32,
         intermediate_size=37,
@@ -97,7 +97,7 @@ def build_checkpoint(folder: Path) -> Path:
     return folder
 
 
-def _write_tokenizer(folder: Path) -> int:
+def write_tokenizer(folder: Path) -> int:
     """Every byte is a token, inside and at the end of a word, and so are a few whole words.
 
     Returns:

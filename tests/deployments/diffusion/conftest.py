@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import deployments
 from deployments.config import CheckpointConfig, EngineConfig
 from deployments.contracts import Done, Event, Job, PipelineResponse, Pixels, TextToImageJob
 from deployments.diffusion.components import Components, load_components
@@ -20,6 +21,9 @@ from deployments.diffusion.engine import DiffusionEngine
 from tests.checkpoints import build_checkpoint
 
 SIZE_PX = 32
+DEMO = Path(deployments.__file__).parent / "demo"
+EMBEDDED = CheckpointConfig(path=str(DEMO / "model"), controlnet=str(DEMO / "controlnet"), dtype="float32")
+"""The model that ships with the project."""
 
 
 @pytest.fixture(scope="session")

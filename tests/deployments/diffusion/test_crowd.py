@@ -8,10 +8,12 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deployments.config import EngineConfig
 from deployments.contracts import ImageEditJob, Job, PoseControlJob, TextToImageJob
 from deployments.diffusion.engine import DiffusionEngine
 from deployments.schedulers import SCHEDULERS
 from tests.deployments.diffusion.conftest import (
+    EMBEDDED,
     draw,
     half_mask,
     largest_difference,
@@ -19,6 +21,7 @@ from tests.deployments.diffusion.conftest import (
     pixels_of,
     random_picture,
     respond,
+    wait_until,
 )
 
 PROMPTS = ("", "a red cat", "the blue dog on the red house in the " * 10, "house " * 200)
@@ -63,6 +66,26 @@ def test_drawn_in_a_crowd_as_alone(engine: DiffusionEngine, crowd: list[tuple[in
     for (_, job), drawn in zip(crowd, asyncio.run(all_at_once()), strict=True):
         alone = draw(engine, job)
         assert all(largest_difference(one, other) <= 1 for one, other in zip(drawn, alone, strict=True))
+
+
+def test_the_embedded_model_draws_in_a_crowd_as_alone() -> None:
+    engine = DiffusionEngine(EMBEDDED, EngineConfig(budget=16 * 16 * 16))
+    size: dict[str, Any] = {"render_width_px": 256, "render_height_px": 256}
+    schedulers = ("euler", "dpmpp_2m", "euler_a", "unipc", "ddim")
+    crowd = [make_job(steps=3 + n, guidance_scale=1 + n, scheduler=each, **size) for n, each in enumerate(schedulers)]
+
+    async def joining() -> list[Any]:
+        async def join(ticks: int, job: Job) -> Any:
+            await wait_until(lambda: engine.stats.ticks >= ticks)
+            return pixels_of(await respond(engine, job))
+
+        return await asyncio.gather(*(join(ticks, job) for ticks, job in enumerate(crowd)))
+
+    together = asyncio.run(joining())
+    assert engine.stats.ticks < sum(job.steps for job in crowd)
+    for job, drawn in zip(crowd, together, strict=True):
+        assert largest_difference(drawn[0], draw(engine, job)[0]) <= 1
+    engine.close()
 
 
 def test_a_picture_of_several_is_the_picture_of_its_seed(engine: DiffusionEngine) -> None:

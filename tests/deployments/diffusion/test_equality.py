@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-import deployments
 from deployments.config import CheckpointConfig
 from deployments.contracts import ImageEditJob, Job, Pixels, PoseControlJob
 from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.engine import DiffusionEngine
 from deployments.masks import with_kept_parts
 from deployments.schedulers import SCHEDULERS
-from tests.deployments.diffusion.conftest import draw, half_mask, largest_difference, make_job, random_picture
+from tests.deployments.diffusion.conftest import EMBEDDED, draw, half_mask, largest_difference, make_job, random_picture
 
 
 def draw_with_diffusers(job: Job, components: Components) -> Pixels:
@@ -56,9 +54,7 @@ def draw_with_diffusers(job: Job, components: Components) -> Pixels:
 @pytest.fixture(scope="module", params=["tiny", "embedded"])
 def checkpoint_and_size(request: pytest.FixtureRequest, checkpoint: CheckpointConfig) -> tuple[CheckpointConfig, int]:
     """A checkpoint and the edge of its pictures in pixels."""
-    demo = Path(deployments.__file__).parent / "demo"
-    embedded = CheckpointConfig(path=str(demo / "model"), controlnet=str(demo / "controlnet"), dtype="float32")
-    return (checkpoint, 32) if request.param == "tiny" else (embedded, 256)
+    return (checkpoint, 32) if request.param == "tiny" else (EMBEDDED, 256)
 
 
 @pytest.fixture(scope="module")

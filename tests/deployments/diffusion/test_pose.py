@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import deployments
 from deployments.config import CheckpointConfig
 from deployments.contracts import NoPoseFound
 from deployments.diffusion.components import CheckpointError
 from deployments.diffusion.pose import OpenPose, load_estimator
-from tests.deployments.diffusion.conftest import random_picture
-
-EMBEDDED = Path(deployments.__file__).parent / "demo" / "pose"
+from tests.deployments.diffusion.conftest import DEMO, random_picture
 
 
 class OnePerson:
@@ -56,7 +53,7 @@ def test_a_picture_of_nobody_is_refused() -> None:
 
 
 def test_the_embedded_estimator_loads() -> None:
-    assert isinstance(load_estimator(CheckpointConfig(path="unused", pose_estimator=str(EMBEDDED))), OpenPose)
+    assert isinstance(load_estimator(CheckpointConfig(path="unused", pose_estimator=str(DEMO / "pose"))), OpenPose)
 
 
 @pytest.mark.parametrize("folder", [None, "missing"])

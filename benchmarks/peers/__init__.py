@@ -1,0 +1,1 @@
+"""What others would build around the same pipeline."""

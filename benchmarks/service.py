@@ -1,0 +1,129 @@
+"""The service over HTTP: against the engine alone, a plain Ray Serve app and LitServe.
+
+python -m benchmarks.service [--rounds 3] [--pictures 24] [--litserve-python PATH]
+
+Saturated: eight clients in a closed loop. One client: one picture after the other. Mixed: 4 and 30 steps, open loop,
+Poisson arrivals at a share of what a plain diffusers pipeline can do. The systems take turns in every round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import httpx
+
+from benchmarks.embedded import CHECKPOINT, make_job
+from benchmarks.engine_mixed import STEPS, Arrival, make_trace, replay, seconds_per_job
+from benchmarks.report import percentile, report
+from benchmarks.servers import servers
+from deployments.contracts import Done
+from deployments.diffusion.engine import DiffusionEngine
+
+SIZE_PX, UNIFORM_STEPS, CLIENTS = 256, 6, 8
+
+Draw: TypeAlias = Callable[[int, int, int], Awaitable[None]]
+"""(edge_px, steps, seed) → a picture."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pictures", type=int, default=24)
+    parser.add_argument("--load", type=float, default=0.7)
+    parser.add_argument("--litserve-python", help="a Python that can import litserve and this project")
+    options = parser.parse_args()
+    with servers(options.litserve_python) as running:
+        asyncio.run(_measure(options, running))
+
+
+async def _measure(options: argparse.Namespace, running: list[Any]) -> None:
+    for server in running:
+        await server.wait_until_ready()
+    engine = DiffusionEngine(CHECKPOINT)
+    encode_s: list[float] = []
+
+    async def with_engine(edge_px: int, steps: int, seed: int) -> None:
+        async for event in engine.submit(make_job(edge_px, steps, seed)):
+            if isinstance(event, Done):
+                encode_s.append(event.response.stages_s["encode"])
+
+    async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None)) as client:
+
+        def over_http(server: Any) -> Draw:
+            return lambda edge_px, steps, seed: server.draw(client, edge_px, steps, seed)
+
+        systems: dict[str, Draw] = {"engine alone": with_engine}
+        systems |= {server.name: over_http(server) for server in running}
+        rates: dict[str, list[float]] = {name: [] for name in systems}
+        single: dict[str, list[float]] = {name: [] for name in systems}
+        mixed: dict[str, list[tuple[int, float]]] = {name: [] for name in systems}
+        per_job_s = await asyncio.to_thread(seconds_per_job, engine._components)
+        for round_index in range(options.rounds):
+            trace = make_trace(options.pictures, options.load / per_job_s, seed=round_index)
+            for name, draw in systems.items():
+                rates[name].append(await _saturate(draw, options.pictures))
+            for _ in range(options.pictures // 2):
+                for name, draw in systems.items():
+                    single[name].append(await _one(draw))
+            for name, draw in systems.items():
+                mixed[name] += await replay(trace, partial(_arrive, draw))
+    engine.close()
+
+    rows = []
+    for name in systems:
+        short = [seconds for steps, seconds in mixed[name] if steps == min(STEPS)]
+        everyone = [seconds for _, seconds in mixed[name]]
+        rows.append(
+            {
+                "system": name,
+                "uniform: pictures/s": statistics.median(rates[name]),
+                "one client: p50 s": statistics.median(single[name]),
+                "mixed: p95 s": percentile(everyone, 95),
+                "mixed: mean s": statistics.mean(everyone),
+                "mixed: p95 s of short": percentile(short, 95),
+            }
+        )
+    over = [other - own for own, other in zip(single["engine alone"], single["service"], strict=True)]
+    notes = {
+        "service / engine alone, pictures/s": statistics.median(
+            other / own for own, other in zip(rates["engine alone"], rates["service"], strict=True)
+        ),
+        "service - engine alone, one client, p50 ms": 1000 * statistics.median(over),
+        "PNG encoding in both, p50 ms": 1000 * statistics.median(encode_s),
+        "load": options.load,
+        "rounds": options.rounds,
+    }
+    report("service", rows, notes)
+
+
+async def _arrive(draw: Draw, arrival: Arrival) -> None:
+    await draw(arrival.edge_px, arrival.steps, arrival.seed)
+
+
+async def _saturate(draw: Draw, pictures: int) -> float:
+    """Pictures a second of clients that each order the next picture when they have theirs."""
+    seeds = iter(range(pictures))
+
+    async def client() -> None:
+        for seed in seeds:
+            await draw(SIZE_PX, UNIFORM_STEPS, seed)
+
+    started_s = time.monotonic()
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return pictures / (time.monotonic() - started_s)
+
+
+async def _one(draw: Draw) -> float:
+    started_s = time.monotonic()
+    await draw(SIZE_PX, UNIFORM_STEPS, 0)
+    return time.monotonic() - started_s
+
+
+if __name__ == "__main__":
+    main()
