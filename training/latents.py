@@ -42,12 +42,12 @@ def encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
     return result
 
 
-def load_latents(side_px: int, seed: int, device: str, count: int | None = None, kind: str | None = None) -> Latents:
-    """The set of one size, from `runs/` where it was made before; `kind` limits it to one kind of scene."""
-    count = count or COUNTS[side_px]
+def load_latents(side_px: int, seed: int, device: str) -> Latents:
+    """The set of one size, from `runs/` where it was made before."""
+    count = COUNTS[side_px]
     generator = np.random.default_rng((seed, side_px))
-    scenes = [sample_scene(generator, kind) for _ in range(count)]
-    path = RUNS / f"latents_{kind or 'all'}_{side_px}_{seed}_{count}.pt"
+    scenes = [sample_scene(generator) for _ in range(count)]
+    path = RUNS / f"latents_{side_px}_{seed}_{count}.pt"
     if not path.exists():
         vae = load_vae(device)
         size = max(1, _PIXELS_A_BATCH // side_px**2)
