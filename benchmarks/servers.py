@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import yaml
 
 from benchmarks.embedded import GUIDANCE_SCALE, PROMPT, SCHEDULER
@@ -60,6 +62,15 @@ class Server:
             picture = answer.content
         assert picture.startswith(b"\x89PNG"), "no picture"
 
+    def cpu_s(self) -> Counter[str]:
+        """CPU seconds so far of each of its processes, by what they are called."""
+        seconds: Counter[str] = Counter()
+        for process in [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]:
+            with suppress(psutil.Error):
+                times, name = process.cpu_times(), process.cmdline()[0].split("/")[-1]
+                seconds[name] += times.user + times.system
+        return seconds
+
     def _said(self) -> str:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")[-2000:]
@@ -67,9 +78,9 @@ class Server:
     def stop(self) -> None:
         """Ends the server and what it started."""
         self._process.send_signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(20)
-        except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
