@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TypeAlias
 
 from deployments.config import CheckpointConfig, EngineConfig
-from deployments.contracts import Done, Engine, Event, GenerationFailed, Job, PipelineResponse
+from deployments.contracts import Done, Engine, Event, GenerationFailed, Job, PipelineResponse, ReplicaUnfit
 from deployments.metrics import StatsExport
 
 EngineBuilder: TypeAlias = Callable[[CheckpointConfig, EngineConfig], Engine]
@@ -32,6 +34,7 @@ class Pipeline:
 
     async def stream(self, job: Job) -> AsyncGenerator[Event, None]:
         """Draws `job` and yields its events, `Done` last. Cancelling the call drops the job within one step."""
+        self._end_if_unfit()
         async with aclosing(self._engine.submit(job)) as events:
             async for event in events:
                 yield event
@@ -47,4 +50,16 @@ class Pipeline:
     async def check_health(self) -> None:
         """Serve calls this every few seconds and replaces the replica when it raises."""
         self._metrics.export(self._engine.stats)
-        self._engine.check_health()
+        self._end_if_unfit()
+
+    def _end_if_unfit(self) -> None:
+        """Ends the process of an engine that can no longer draw, a second later, so that errors still go out.
+
+        Serve replaces a replica after three failed checks. Until then this one would refuse every job at once, and so
+        look the least busy and draw jobs away from those that work; a dead process draws none.
+        """
+        try:
+            self._engine.check_health()
+        except ReplicaUnfit:
+            asyncio.get_running_loop().call_later(1, os._exit, 1)
+            raise

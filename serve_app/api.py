@@ -25,6 +25,8 @@ def create_api(ingress: Ingress) -> FastAPI:
     config = ingress.config
     add_error_handlers(api)
     api.add_middleware(BodyLimit, limits=config.limits)
+    api.add_middleware(RequestLog, metrics=ingress.metrics)
+    # Outermost, so that a page of another origin can read the errors of the layers inside.
     if config.access.cors_origins:
         api.add_middleware(
             CORSMiddleware,
@@ -33,7 +35,6 @@ def create_api(ingress: Ingress) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "x-should-retry", "Retry-After", "Idempotent-Replayed"],
         )
-    api.add_middleware(RequestLog, metrics=ingress.metrics)
     api.include_router(openai_routes(ingress))
     api.include_router(sdapi_routes(ingress))
     api.include_router(open_routes(ingress))

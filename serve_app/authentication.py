@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fastapi import Request
 
@@ -21,7 +22,18 @@ def require_key(ingress: Ingress) -> Callable[[Request], Awaitable[None]]:
     async def check(request: Request) -> None:
         if ingress.keys is not None:
             request.state.record.key_name = ingress.keys.check(request.headers.get("authorization"))
-        elif request.client is None or request.client.host not in LOOPBACK:
+        elif not _is_local(request, ingress.config.access.cors_origins):
             raise NotLoopback("This server has no API keys configured, so it answers its own machine only.")
 
     return check
+
+
+def _is_local(request: Request, cors_origins: Sequence[str]) -> bool:
+    """Whether caller and name are this machine's, and no page from elsewhere calls through this machine's browser."""
+    origin = request.headers.get("origin")
+    return (
+        request.client is not None
+        and request.client.host in LOOPBACK
+        and request.url.hostname in LOOPBACK
+        and (origin is None or urlsplit(origin).hostname in LOOPBACK or origin in cors_origins)
+    )

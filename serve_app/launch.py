@@ -22,6 +22,9 @@ from pydantic import ValidationError
 
 from serve_app.config import AppConfig
 
+NOTICE_INTERVAL_S = 60
+"""How often it says what it still waits for."""
+
 STOP_TIMEOUT_S = 15
 """How long running requests may take to end after Ctrl-C, before their processes are killed."""
 
@@ -129,9 +132,19 @@ class Service:
 
     def wait_until_ready(self, health_url: str) -> str | None:
         """Returns None when the graph is up or a signal has come, else what went wrong."""
+        notice_s = time.monotonic() + NOTICE_INTERVAL_S
+        missing: dict[str, str] = {}
         while not self.stopping.wait(0.25):
             if self._child.poll() is not None:
                 return self._failure("Ray or the service ended early")
+            if time.monotonic() > notice_s:
+                notice_s += NOTICE_INTERVAL_S
+                waiting = "; ".join(f"{name}: {reason}" for name, reason in missing.items()) or "Ray starts"
+                sys.stdout.write(
+                    f"Still waiting ({waiting}). Loading a checkpoint for the first time downloads it; a "
+                    "deployment without the GPUs or CPUs that it asks for waits for ever.\n"
+                )
+                sys.stdout.flush()
             try:
                 with urllib.request.urlopen(health_url, timeout=5):
                     return None

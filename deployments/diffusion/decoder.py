@@ -60,8 +60,15 @@ class Decoder:
         self._vae_decode.learning = False
 
     def _decode(self, latents: torch.Tensor) -> list[Pixels | None]:
+        """Decodes a batch; one by one when the device has no memory for all of it."""
         vae = self._components.vae
-        return _pixels(self._vae_decode(_unscaled(latents, vae).to(vae.dtype), return_dict=False)[0])
+        try:
+            return _pixels(self._vae_decode(_unscaled(latents, vae).to(vae.dtype), return_dict=False)[0])
+        except torch.OutOfMemoryError:
+            if len(latents) == 1:
+                raise
+        torch.cuda.empty_cache()
+        return [picture for one in torch.split(latents, 1) for picture in self._decode(one)]
 
     def _decode_in_fp32(self, latents: torch.Tensor) -> Pixels | None:
         self.nan_retries += 1

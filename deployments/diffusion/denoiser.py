@@ -55,8 +55,10 @@ class Denoiser:
             trajectories: All of one shape.
             rows_per_pass: More rows than this are cut into several passes; rows are independent of each other.
         """
-        if self._buckets:
-            rows_per_pass = min(rows_per_pass, self._buckets[-1])
+        if self._buckets:  # the largest whole bucket: padding may not go beyond what there is memory for
+            rows_per_pass = max(
+                (bucket for bucket in self._buckets if bucket <= rows_per_pass), default=self._buckets[0]
+            )
         rows, controls = self._gather(trajectories)
         outputs = []
         for start in range(0, len(rows), rows_per_pass):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -41,6 +42,7 @@ class Footprint:
 
 def measure(denoiser: Denoiser, decoder: Decoder, height: int, width: int) -> Footprint:
     """Runs passes of `height` x `width` latents on the current GPU and looks at their peaks."""
+    denoiser.rehearse(4, height, width)  # takes the libraries' workspaces, which stay
     two, four = (_peak_bytes(partial(denoiser.rehearse, rows, height, width)) for rows in (2, 4))
     decode = _peak_bytes(partial(decoder.rehearse, 1, height, width))
     pixels = height * width
@@ -49,11 +51,16 @@ def measure(denoiser: Denoiser, decoder: Decoder, height: int, width: int) -> Fo
 
 def remembered(file: Path, key: str, measured: Callable[[], Footprint]) -> Footprint:
     """What `file` says of `key`; when it says nothing, what `measured` returns, which is then written down."""
-    known = json.loads(file.read_text()) if file.exists() else {}
+    try:
+        known = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):  # none yet, or damaged
+        known = {}
     if key not in known:
         known[key] = asdict(measured())
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(known, indent=1))
+        draft = file.with_suffix(f".{os.getpid()}")  # replicas on one node write whole files, one after the other
+        draft.write_text(json.dumps(known, indent=1))
+        draft.replace(file)
     return Footprint(**known[key])
 
 

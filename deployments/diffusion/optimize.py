@@ -46,9 +46,6 @@ class Compiled:
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder(config) / "inductor"))
             mode = "reduce-overhead" if config.cuda_graphs else None
             self._compiled = torch.compile(function, dynamic=False, mode=mode)
-            # Past its limit torch would silently stop compiling; what is compiled is bounded by the warm-up.
-            dynamo: Any = torch._dynamo.config
-            dynamo.recompile_limit = dynamo.accumulated_recompile_limit = 10_000
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         leaves = tree_leaves((arguments, named))

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from diffusers import DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, UniPCMultistepScheduler
 
 from deployments.contracts import Job, PoseControlJob
 from deployments.diffusion.prompts import Prompt
+
+KEEP_THEIR_ESTIMATES = (DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, UniPCMultistepScheduler)
+"""Schedulers that work on estimates of the finished latents and keep the last ones, without returning them."""
 
 
 class Shape(NamedTuple):
@@ -149,6 +153,8 @@ class Trajectory:
         )
         self.latents = output.prev_sample
         self._estimate = getattr(output, "pred_original_sample", None)
+        if self._estimate is None and isinstance(self.scheduler, KEEP_THEIR_ESTIMATES):
+            self._estimate = self.scheduler.model_outputs[-1]
         self.step_index += 1
         if self._kept is not None:
             self.latents = (1 - self._kept.mask) * self._kept_latents(self._kept) + self._kept.mask * self.latents

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 import torch
 
@@ -34,6 +35,11 @@ def warm_up(components: Components, config: EngineConfig, denoiser: Denoiser, de
         The most rows x latent pixels that a forward pass can have: the configured budget, or what the GPU has memory
         for; None where neither is known.
     """
+    if config.compile:
+        # Past its limit torch would silently stop compiling; what is compiled is bounded by the sizes and buckets here.
+        # The setting counts for the thread that makes it, so it is made here, on the engine's.
+        dynamo: Any = torch._dynamo.config
+        dynamo.recompile_limit = dynamo.accumulated_recompile_limit = 10_000
     scale = components.latent_scale
     sizes = [(height_px // scale, width_px // scale) for width_px, height_px in config.warm_up_sizes]
     budget = budget_of(components, config)
@@ -44,8 +50,7 @@ def warm_up(components: Components, config: EngineConfig, denoiser: Denoiser, de
     started_s = time.monotonic()
     for height, width in sizes:
         most = max(1, budget // (height * width))
-        buckets = [rows for rows in config.row_buckets if rows <= most] if config.compile else [min(2, most), most]
-        for rows in buckets:
+        for rows in _rehearsed_rows(config, most):
             denoiser.rehearse(rows, height, width)
             if components.controlnet is not None:
                 denoiser.rehearse(rows, height, width, posed=True)
@@ -56,6 +61,13 @@ def warm_up(components: Components, config: EngineConfig, denoiser: Denoiser, de
     if sizes:
         logger.info("warmed up %d sizes in %.1f s; budget %d", len(sizes), time.monotonic() - started_s, budget)
     return limit
+
+
+def _rehearsed_rows(config: EngineConfig, most: int) -> list[int]:
+    """Row counts of the passes that will be run: every bucket up to `most` rows, and at least the smallest."""
+    if not config.compile:
+        return [min(2, most), most]
+    return [rows for rows in sorted(config.row_buckets) if rows <= most] or [min(config.row_buckets)]
 
 
 def _memory_budget(

@@ -124,7 +124,7 @@ def test_seeds_may_not_run_over_the_largest(http: httpx.Client) -> None:
     ],
 )
 def test_wrong_form_value_is_named(http: httpx.Client, field: str, value: str) -> None:
-    assert_openai_error(edit(http, **{field: value}), 400, param=field)
+    assert_openai_error(edit(http, None, **{field: value}), 400, param=field)
 
 
 def test_field_without_effect_is_refused(http: httpx.Client) -> None:
@@ -213,7 +213,9 @@ def start_upload(http: httpx.Client, framing: str, sent_bytes: int) -> socket.so
     url = http.base_url
     connection = socket.create_connection((url.host, url.port or 80), timeout=20)
     request_line = f"POST {url.raw_path.decode()}{GENERATIONS[1:]} HTTP/1.1"
-    connection.sendall(f"{request_line}\r\nHost: x\r\nContent-Type: application/json\r\n{framing}\r\n\r\n".encode())
+    connection.sendall(
+        f"{request_line}\r\nHost: localhost\r\nContent-Type: application/json\r\n{framing}\r\n\r\n".encode()
+    )
     piece = b" " * 100_000
     with contextlib.suppress(ConnectionError):
         for _ in range(0, sent_bytes, len(piece)):

@@ -53,8 +53,14 @@ def test_without_keys_only_this_machine_is_served(tmp_path: Path) -> None:
     handles: dict[str, Any] = {"pipelines": {}, "storage": None, "deployment_models": {}}
     ingress = Ingress(fake_config(tmp_path), [SecretStr("k" * 32)], **handles)
     api = create_api(ingress)
-    here, elsewhere = TestClient(api, client=("127.0.0.1", 1)), TestClient(api, client=("192.0.2.9", 1))
+    here = TestClient(api, "http://localhost:8000", client=("127.0.0.1", 1))
     assert here.get("/v1/models").status_code == 200
-    answer = elsewhere.get("/v1/models")
-    assert answer.status_code == 403
-    assert answer.json()["error"]["code"] == "api_key_required"
+    assert here.get("/v1/models", headers={"Origin": "http://127.0.0.1:8000"}).status_code == 200
+    elsewhere = TestClient(api, "http://localhost:8000", client=("192.0.2.9", 1))
+    for answer in (
+        elsewhere.get("/v1/models"),
+        here.get("/v1/models", headers={"Host": "rebound.example"}),
+        here.get("/v1/models", headers={"Origin": "https://page.example"}),
+    ):
+        assert answer.status_code == 403
+        assert answer.json()["error"]["code"] == "api_key_required"
