@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,9 +62,9 @@ class Server:
             picture = answer.content
         assert picture.startswith(b"\x89PNG"), "no picture"
 
-    def cpu_s(self) -> Counter[str]:
-        """CPU seconds so far of each of its processes, by what they are called."""
-        seconds: Counter[str] = Counter()
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds so far of its processes, by what they are called."""
+        seconds: defaultdict[str, float] = defaultdict(float)
         for process in [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]:
             with suppress(psutil.Error):
                 times, name = process.cpu_times(), process.cmdline()[0].split("/")[-1]

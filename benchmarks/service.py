@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import statistics
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias
@@ -64,14 +64,15 @@ async def _measure(options: argparse.Namespace, running: list[Any]) -> None:
         rates: dict[str, list[float]] = {name: [] for name in systems}
         single: dict[str, list[float]] = {name: [] for name in systems}
         mixed: dict[str, list[tuple[int, float]]] = {name: [] for name in systems}
-        cpu_s: Counter[str] = Counter()
+        cpu_s: defaultdict[str, float] = defaultdict(float)
         per_job_s = await asyncio.to_thread(seconds_per_job, engine._components)
         for round_index in range(options.rounds):
             trace = make_trace(options.pictures, options.load / per_job_s, seed=round_index)
             before = running[0].cpu_s()
             for name, draw in systems.items():
                 rates[name].append(await _saturate(draw, options.pictures))
-            cpu_s += running[0].cpu_s() - before
+            for process, seconds in running[0].cpu_s().items():
+                cpu_s[process] += seconds - before.get(process, 0)
             for _ in range(options.pictures // 2):
                 for name, draw in systems.items():
                     single[name].append(await _one(draw))
@@ -101,7 +102,8 @@ async def _measure(options: argparse.Namespace, running: list[Any]) -> None:
         "service - engine alone, one client, p50 ms": 1000 * statistics.median(over),
         "PNG encoding in both, p50 ms": 1000 * statistics.median(encode_s),
         "CPU ms a picture by the service's processes": {
-            name: round(1000 * seconds / options.pictures / options.rounds, 1) for name, seconds in cpu_s.most_common(6)
+            name: round(1000 * seconds / options.pictures / options.rounds, 1)
+            for name, seconds in sorted(cpu_s.items(), key=lambda item: -item[1])[:6]
         },
         "load": options.load,
         "rounds": options.rounds,
