@@ -18,8 +18,9 @@ from deployments.diffusion.optimize import cache_folder
 logger = logging.getLogger(__name__)
 
 ROWS_CPU, ROWS_GPU = 1, 16
-"""Rows of the checkpoint's own size beyond which a pass only takes longer. SDXL at 1024 x 1024 fills a GPU with two; on
-a CPU more than one no longer fits the caches (benchmarks/README.md)."""
+"""Rows of the checkpoint's own size beyond which a pass only takes longer. SDXL at 1024 x 1024 nearly fills a GPU with
+two; on a CPU the embedded model is slower with more than one (benchmarks/README.md).
+"""
 
 
 def budget_of(components: Components, config: EngineConfig) -> int:
