@@ -113,6 +113,8 @@ class Service:
         environment = {
             # torch takes its thread count from here; Ray would set it to each replica's num_cpus, which is below 1.
             "OMP_NUM_THREADS": str(os.cpu_count()),
+            # Several engines share the cores: a thread that waits by spinning takes its core from another's work.
+            "OMP_WAIT_POLICY": "PASSIVE",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             **os.environ,

@@ -75,7 +75,11 @@ def test_a_variation_looks_like_its_picture(embedded: openai.OpenAI) -> None:
     before = picture(embedded)
     with pytest.warns(DeprecationWarning, match="deprecated"):  # OpenAI retired its own endpoint
         answer = embedded.images.create_variation(
-            image=encoded(before), model="dall-e-2", size="256x256", response_format="b64_json"
+            image=encoded(before),
+            model="dall-e-2",
+            size="256x256",
+            response_format="b64_json",
+            extra_body={"strength": 0.4, "seed": 1},
         )
     after = np.asarray(opened(answer).convert("RGB"))
     assert nearest_color(np.median(after[:24].reshape(-1, 3), axis=0)) == "white"
