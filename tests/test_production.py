@@ -43,6 +43,7 @@ def production(serve_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     del model["names"]["be-stable-diffusion-xl-base-1.0-pose"]
     application["deployments"] = [d for d in application["deployments"] if d["name"] != "PoseControl"]
     model["sizes"] = dict.fromkeys(model["sizes"], "32x32") | {"32x32": "32x32"}
+    model["engine"]["warm_up_sizes"] = [[32, 32]]
     application["args"]["access"]["key_file"] = str(key_file)
     application["args"]["storage"]["location"] = str(folder / "pictures")
     schema = ServeDeploySchema.model_validate({"applications": [application]})

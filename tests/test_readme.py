@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -40,11 +41,14 @@ def commands() -> list[str]:
 
 
 def test_the_python_examples_run_in_their_order(embedded_url: str) -> None:
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        for block in blocks("python"):
-            exec(compile(block.replace(BASE_URL, embedded_url), "README.md", "exec"), names)
+    try:
+        with contextlib.redirect_stdout(printed):
+            for block in blocks("python"):
+                exec(compile(block.replace(BASE_URL, embedded_url), "README.md", "exec"), names)
+    finally:
+        names["client"].close()
     assert printed.getvalue().count(f"{embedded_url}/images/") == 4
     assert "image_generation.partial_image" in printed.getvalue()
     assert "image_generation.completed" in printed.getvalue()
