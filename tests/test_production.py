@@ -37,12 +37,10 @@ def production(serve_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "variant": None,
         "dtype": "float32",
         "vae": str(folder / "model" / "vae"),
-        "controlnet": None,
-        "pose_estimator": None,
+        "controlnet": str(folder / "controlnet"),
+        "pose_estimator": str(ROOT / "deployments" / "demo" / "pose"),
     }
-    del model["names"]["be-stable-diffusion-xl-base-1.0-pose"]
-    application["deployments"] = [d for d in application["deployments"] if d["name"] != "PoseControl"]
-    model["sizes"] = dict.fromkeys(model["sizes"], "32x32") | {"32x32": "32x32"}
+    model["sizes"] = dict.fromkeys(model["sizes"], "128x128") | {"128x128": "128x128"}
     model["engine"]["warm_up_sizes"] = [[32, 32]]
     application["args"]["access"]["key_file"] = str(key_file)
     application["args"]["storage"]["location"] = str(folder / "pictures")
@@ -65,5 +63,9 @@ def test_the_production_file_draws(production: tuple[str, Path], capsys: pytest.
         assert Image.open(io.BytesIO(picture)).size == (256, 256)
         answer = client.images.edit(image=("x.png", picture), prompt="a blue dog", extra_body={"steps": 2})
         assert answer.data
+        with (ROOT / "docs" / "person.png").open("rb") as person:
+            answer = client.images.edit(image=person, prompt="a cat", user="cn", extra_body={"steps": 2})
+        assert answer.data
+        assert "url_pose" in answer.data[0].to_dict()
     deployments = serve.status().applications["production"].deployments
-    assert set(deployments) == {"Ingress", "Storage", "TextToImage", "ImageEdit"}
+    assert set(deployments) == {"Ingress", "Storage", "TextToImage", "ImageEdit", "PoseControl"}

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from deployments.config import CheckpointConfig
 from deployments.contracts import NoPoseFound
 from deployments.diffusion.components import CheckpointError
+from deployments.diffusion.openpose import bodypose_model
 from deployments.diffusion.pose import OpenPose, load_estimator
 from tests.deployments.diffusion.conftest import DEMO, random_picture
 
@@ -61,3 +63,15 @@ def test_an_estimator_that_is_not_there_is_named(folder: str | None, tmp_path: P
     path = folder and str(tmp_path)
     with pytest.raises(CheckpointError, match=path or "unused"):
         load_estimator(CheckpointConfig(path="unused", pose_estimator=path))
+
+
+def test_openposes_own_weights_load_from_a_folder_like_the_hubs(tmp_path: Path) -> None:
+    """As `lllyasviel/Annotators` has them: the network's state without the name of its block in front."""
+    torch.manual_seed(0)
+    state = bodypose_model().state_dict()
+    torch.save({name.partition(".")[2]: values for name, values in state.items()}, tmp_path / "body_pose_model.pth")
+    estimator = load_estimator(CheckpointConfig(path="none", pose_estimator=str(tmp_path)))
+    loaded = estimator._detector.body_estimation.model.state_dict()
+    assert all(torch.equal(loaded[name], values) for name, values in state.items())
+    with pytest.raises(NoPoseFound):  # untrained weights see nobody, after a whole pass of the real detector
+        estimator.skeleton(np.full((64, 64, 3), 255, np.uint8))
