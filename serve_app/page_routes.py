@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from importlib.resources import files
+from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
-ASSETS = {
-    "index.html": "text/html",
-    "page.css": "text/css",
-    "page.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-}
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+PAGE = files("serve_app") / "page"
+ASSETS = {file.name: MEDIA_TYPES[Path(file.name).suffix] for file in PAGE.iterdir()}
 
 HEADERS = {
     "Cache-Control": "no-cache",  # a browser asks each time; where nothing has changed the ETag answers
@@ -30,7 +28,7 @@ def page_routes() -> APIRouter:
     router = APIRouter(include_in_schema=False)
     for name, media_type in ASSETS.items():
         path = "/" if name == "index.html" else f"/page/{name}"
-        body = (files("serve_app") / "page" / name).read_bytes()
+        body = (PAGE / name).read_bytes()
         router.add_api_route(path, _Asset(body, media_type).answer, methods=["GET", "HEAD"])
     return router
 
