@@ -45,9 +45,10 @@ class PoseControl(Pipeline):
         """
         assert isinstance(job, PoseControlJob)
         skeleton = await asyncio.to_thread(self._estimator.skeleton, job.image)
+        size_px = job.width_px, job.height_px
         async with aclosing(super().stream(replace(job, skeleton=skeleton))) as events:
             async for event in events:
                 if isinstance(event, Done):
-                    picture = await asyncio.to_thread(encode_picture, skeleton, job.encoding, job.seeds[0])
+                    picture = await asyncio.to_thread(encode_picture, skeleton, job.encoding, job.seeds[0], size_px)
                     event = Done(replace(event.response, skeleton=picture))
                 yield event

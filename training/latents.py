@@ -11,7 +11,7 @@ from tqdm import trange
 from training.run import DEMO, RUNS, as_pixels
 from training.scenes import Scene, render, sample_scene
 
-COUNTS = {256: 6000, 512: 320, 1024: 64}
+COUNTS = {256: 16000, 512: 2000, 1024: 500}
 _PIXELS_A_BATCH = 16 * 256 * 256
 
 

@@ -6,7 +6,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 LATENT_FACTOR = 16
 _FIRST_WIDTH, _SECOND_WIDTH, _POOLED = 64, 96, 96
 _TIME_ID_WIDTH = 16
-_WIDTHS, _GROUPS = (48, 80, 112), 8
+_WIDTHS, _GROUPS = (48, 64, 80, 96), 8
+_HEADS = tuple(width // 16 for width in _WIDTHS)
 
 
 def _text_config(tokenizer: CLIPTokenizer, width: int, layers: int) -> CLIPTextConfig:
@@ -31,17 +32,20 @@ def build_text_encoders(tokenizer: CLIPTokenizer) -> tuple[CLIPTextModel, CLIPTe
 
 
 def build_unet() -> UNet2DConditionModel:
-    """The denoiser: SDXL's three levels with one layer each, and one transformer block at the lower two."""
+    """The denoiser: SDXL's blocks with one layer each, and one transformer block at all levels but the first.
+
+    Four levels where SDXL has three: at the lowest, a picture of 1024 pixels is 8 latents wide, and is seen as a whole.
+    """
     return UNet2DConditionModel(
         sample_size=1024 // LATENT_FACTOR,
         in_channels=4,
         out_channels=4,
         block_out_channels=_WIDTHS,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
+        up_block_types=(*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
         layers_per_block=1,
         transformer_layers_per_block=1,
-        attention_head_dim=(3, 5, 7),  # diffusers' name for the number of heads
+        attention_head_dim=_HEADS,  # diffusers' name for the number of heads
         cross_attention_dim=_FIRST_WIDTH + _SECOND_WIDTH,
         use_linear_projection=True,
         norm_num_groups=_GROUPS,
@@ -56,17 +60,17 @@ def build_controlnet() -> ControlNetModel:
     return ControlNetModel(
         in_channels=4,
         block_out_channels=_WIDTHS,
-        down_block_types=("DownBlock2D",) * 3,
+        down_block_types=("DownBlock2D",) * 4,
         mid_block_type="UNetMidBlock2D",
         layers_per_block=1,
-        attention_head_dim=(3, 5, 7),
+        attention_head_dim=_HEADS,
         cross_attention_dim=_FIRST_WIDTH + _SECOND_WIDTH,
         use_linear_projection=True,
         norm_num_groups=_GROUPS,
         addition_embed_type="text_time",
         addition_time_embed_dim=_TIME_ID_WIDTH,
         projection_class_embeddings_input_dim=_POOLED + 6 * _TIME_ID_WIDTH,
-        conditioning_embedding_out_channels=(16, 16, 32, 48, 64),  # each after the first halves the picture's side
+        conditioning_embedding_out_channels=(8, 8, 16, 32, 64),  # each after the first halves the picture's side
     )
 
 

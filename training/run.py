@@ -1,28 +1,81 @@
-"""What the training scripts share: a folder with checkpoints, a device, a learning rate, an average of the weights."""
+"""What the training scripts share: options, the loop, a checkpoint, an average of the weights."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from copy import deepcopy
 from math import cos, pi
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from tqdm import trange
+
+from training.workers import average_gradients, rank
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "deployments" / "demo"
 RUNS = ROOT / "runs" / "training"
+_SAVED_EVERY = 200
+
+Loss = Callable[[int, np.random.Generator], tuple[Tensor, dict[str, float]]]
+"""Step and random generator → the loss, and figures to show beside it."""
 
 
 def arguments(description: str, steps: int, batch: int) -> ArgumentParser:
     """The options that every training script has."""
     parser = ArgumentParser(description=description)
     parser.add_argument("--steps", type=int, default=steps, help="length of the whole training (default %(default)s)")
-    parser.add_argument("--batch", type=int, default=batch, help="pictures a step (default %(default)s)")
+    parser.add_argument("--batch", type=int, default=batch, help="pictures a step and worker (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--restart", action="store_true", help="ignore the checkpoint of an earlier run")
     return parser
+
+
+def train(name: str, model: nn.Module, loss_of: Loss, options: Namespace, peak: float, decay: float = 0.997) -> Any:
+    """Trains a model, or goes on where an earlier run stopped.
+
+    Args:
+        name: The checkpoint's name.
+        model: Parameters that need no gradient stay as they are.
+        loss_of: The loss of one step; workers get generators of their own.
+        options: What `arguments` parsed.
+        peak: The highest learning rate.
+        decay: How much of the average each step keeps.
+
+    Returns:
+        The model with the average of its weights over the last steps.
+    """
+    checkpoint, average = Checkpoint(name), Average(model, decay)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.99), weight_decay=1e-3)
+    first = 0
+    if not options.restart and (state := checkpoint.load(options.device)):
+        model.load_state_dict(state["model"])
+        average.module.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
+    progress = trange(
+        first, options.steps, initial=first, total=options.steps, desc=name, mininterval=10, disable=rank() > 0
+    )
+    for step in progress:
+        optimizer.param_groups[0]["lr"] = rate(step, options.steps, peak)
+        loss, figures = loss_of(step, np.random.default_rng((options.seed, step, rank())))
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        average_gradients(parameters)
+        clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        average.update(model, step)
+        if step % 10 == 0:
+            progress.set_postfix({what: f"{value:.4f}" for what, value in figures.items()})
+        if rank() == 0 and ((step + 1) % _SAVED_EVERY == 0 or step + 1 == options.steps):
+            state = {"model": model.state_dict(), "average": average.module.state_dict()}
+            checkpoint.save(**state, optimizer=optimizer.state_dict(), step=step + 1)
+    return average.module
 
 
 def rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
@@ -31,12 +84,6 @@ def rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
         return peak * (step + 1) / warmup
     share = (step - warmup) / max(1, steps - warmup)
     return peak * (0.02 + 0.98 * 0.5 * (1 + cos(pi * min(1.0, share))))
-
-
-def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Sets one learning rate for all parameters."""
-    for group in optimizer.param_groups:
-        group["lr"] = value
 
 
 class Average:

@@ -41,7 +41,7 @@ class Scene:
 def sample_scene(generator: np.random.Generator, kind: str | None = None) -> Scene:
     """A random scene; `kind` fixes what it shows."""
     names = list(COLORS)
-    kind = kind or str(generator.choice([*SHAPES, "otter", "person"], p=[0.13, 0.13, 0.13, 0.13, 0.24, 0.24]))
+    kind = kind or str(generator.choice([*SHAPES, "otter", "person"], p=[0.14, 0.14, 0.14, 0.14, 0.26, 0.18]))
     color, background = (str(name) for name in generator.choice(names, 2, replace=bool(generator.random() < 0.3)))
     scene = Scene(kind, color, background, angle=float(np.clip(generator.normal(0, 6), -14, 14)))
     if kind == "otter":

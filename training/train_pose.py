@@ -1,15 +1,17 @@
 """Trains the pose estimator on rendered figures, and on pictures without a person, where it must find nothing."""
 
+from argparse import Namespace
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import trange
 
 from deployments.diffusion.body_estimator import KEYPOINTS, PoseNetwork
-from training.run import DEMO, Average, Checkpoint, arguments, as_pixels, rate, set_rate
+from training.run import DEMO, arguments, as_pixels, train
 from training.scenes import render, sample_scene
+from training.workers import on_workers, rank
 
 _NOBODY = 0.3  # of the pictures
 _SPREAD = 1.2  # deviation of a keypoint's spot, in cells of the map
@@ -60,38 +62,24 @@ def batch_of(count: int, side: int, generator: np.random.Generator) -> tuple[Ten
     return torch.from_numpy(np.stack(pictures)), torch.from_numpy(heatmaps(poses, side // 4))
 
 
+def work(options: Namespace) -> None:
+    """What each worker does; the first one writes the result."""
+    torch.manual_seed(options.seed)
+    model = PoseNetwork().to(options.device, memory_format=torch.channels_last)
+
+    def loss_of(step: int, generator: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        pictures, maps = (part.to(options.device) for part in batch_of(options.batch, model.config.side_px, generator))
+        loss = F.binary_cross_entropy_with_logits(model(as_pixels(pictures)), maps, weight=1 + 20 * maps)
+        return loss, {"loss": loss.item()}
+
+    best = train("pose", model, loss_of, options, peak=2e-3, decay=0.995)
+    if rank() == 0:
+        best.to("cpu", torch.float16).save_pretrained(DEMO / "pose")
+
+
 def main() -> None:
     """Trains, or goes on where an earlier run stopped, and writes deployments/demo/pose."""
-    options = arguments(__doc__ or "", steps=2000, batch=32).parse_args()
-    torch.manual_seed(options.seed)
-    device, checkpoint = options.device, Checkpoint("pose")
-    model = PoseNetwork().to(device, memory_format=torch.channels_last)
-    average = Average(model, 0.995)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=1e-3)
-    first = 0
-    if not options.restart and (state := checkpoint.load(device)):
-        model.load_state_dict(state["model"])
-        average.module.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
-    progress = trange(first, options.steps, initial=first, total=options.steps, desc="pose", mininterval=10)
-    for step in progress:
-        pictures, maps = batch_of(options.batch, model.config.side_px, np.random.default_rng((options.seed, step)))
-        maps = maps.to(device)
-        set_rate(optimizer, rate(step, options.steps, 2e-3))
-        logits = model(as_pixels(pictures.to(device)))
-        loss = F.binary_cross_entropy_with_logits(logits, maps, weight=1 + 20 * maps)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.update(model, step)
-        if step % 10 == 0:
-            progress.set_postfix(loss=f"{loss.item():.4f}")
-        if (step + 1) % 200 == 0 or step + 1 == options.steps:
-            state = {"model": model.state_dict(), "average": average.module.state_dict()}
-            checkpoint.save(**state, optimizer=optimizer.state_dict(), step=step + 1)
-    average.module.to("cpu", torch.float16).save_pretrained(DEMO / "pose")
+    on_workers(work, arguments(__doc__ or "", steps=900, batch=16).parse_args())
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """Trains the autoencoder: 16 times smaller, 4 channels."""
 
+from argparse import Namespace
+
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import trange
 
 from training.crops import Crops
-from training.run import DEMO, Checkpoint, arguments, as_pixels, rate, set_rate
+from training.run import DEMO, arguments, as_pixels, train
 from training.scenes import render, sample_scene
+from training.workers import on_workers, rank
 
 SCALING = 0.13025  # SDXL's own, so that the latents have the scale that SDXL's have
 _KL = 1e-4
@@ -82,14 +84,11 @@ def _without_anchor(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def loss_of(vae: AutoencoderKL, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """The training loss and the mean absolute error of the pixels, in [0, 2]."""
-    posterior = vae.encode(pixels).latent_dist
-    restored = vae.decode(posterior.sample()).sample
+def difference(restored: Tensor, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """How far restored pixels are from the true ones, both in [-1, 1]; and the mean error, as a share of the range."""
     error = (restored - pixels).abs().mean()
-    edges = sum((restored.diff(dim=axis) - pixels.diff(dim=axis)).abs().mean() for axis in (2, 3))
-    divergence = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
-    return error + F.mse_loss(restored, pixels) + edges + _KL * divergence, error
+    edges = torch.stack([(restored.diff(dim=axis) - pixels.diff(dim=axis)).abs().mean() for axis in (2, 3)]).sum()
+    return error + F.mse_loss(restored, pixels) + edges, {"error": error.item() / 2}
 
 
 @torch.no_grad()
@@ -104,39 +103,30 @@ def standardize(vae: AutoencoderKL, pixels: Tensor) -> None:
     vae.post_quant_conv.weight /= scale[None, :, None, None]
 
 
+def work(options: Namespace) -> None:
+    """What each worker does; the first one writes the result."""
+    torch.manual_seed(options.seed)
+    vae = build_vae().to(options.device, memory_format=torch.channels_last)
+    hold_anchor(vae)
+    crops = Crops(options.seed)
+
+    def loss_of(step: int, generator: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        pixels = as_pixels(crops.batch(options.batch, generator).to(options.device))
+        posterior = vae.encode(pixels).latent_dist
+        loss, figures = difference(vae.decode(posterior.sample()).sample, pixels)
+        return loss + _KL * 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean(), figures
+
+    best = train("vae", vae, loss_of, options, peak=8e-4, decay=0.99)
+    if rank() == 0:
+        generator = np.random.default_rng((options.seed, 1 << 20))
+        fresh = np.stack([render(sample_scene(generator), 256) for _ in range(64)])
+        standardize(best, as_pixels(torch.from_numpy(fresh).to(options.device)))
+        best.to("cpu", torch.float16).save_pretrained(DEMO / "model" / "vae")
+
+
 def main() -> None:
     """Trains, or goes on where an earlier run stopped, and writes deployments/demo/model/vae."""
-    options = arguments(__doc__ or "", steps=1600, batch=16).parse_args()
-    torch.manual_seed(options.seed)
-    device, checkpoint = options.device, Checkpoint("vae")
-    vae = build_vae().to(device, memory_format=torch.channels_last)
-    hold_anchor(vae)
-    optimizer = torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
-    first = 0
-    if not options.restart and (state := checkpoint.load(device)):
-        vae.load_state_dict(state["vae"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
-    crops = Crops(options.seed)
-    progress = trange(first, options.steps, initial=first, total=options.steps, desc="vae", mininterval=10)
-    for step in progress:
-        generator = np.random.default_rng((options.seed, step))
-        pixels = as_pixels(crops.batch(options.batch, generator).to(device))
-        set_rate(optimizer, rate(step, options.steps, 8e-4))
-        loss, error = loss_of(vae, pixels)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        if step % 10 == 0:
-            progress.set_postfix(error=f"{error.item() / 2:.4f}")
-        if (step + 1) % 100 == 0 or step + 1 == options.steps:
-            checkpoint.save(vae=vae.state_dict(), optimizer=optimizer.state_dict(), step=step + 1)
-    generator = np.random.default_rng((options.seed, 1 << 20))
-    fresh = np.stack([render(sample_scene(generator), 256) for _ in range(64)])
-    vae.eval()
-    standardize(vae, as_pixels(torch.from_numpy(fresh).to(device)))
-    vae.to("cpu", torch.float16).save_pretrained(DEMO / "model" / "vae")
+    on_workers(work, arguments(__doc__ or "", steps=1000, batch=8).parse_args())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,16 @@ from PIL import Image
 
 from tests.openai_errors import assert_openai_error
 from tests.pictures import encoded, opened
-from training.pictures import background, is_otter, nearest_color, object_color, overlap, shape_of, silhouette
+from training.pictures import (
+    background,
+    has_beret,
+    is_otter,
+    nearest_color,
+    object_color,
+    overlap,
+    shape_of,
+    silhouette,
+)
 from training.scenes import Scene, render, sample_scene
 
 SCENES = [
@@ -38,33 +47,20 @@ def seed(value: int) -> dict[str, Any]:
     return {"extra_body": {"seed": value}}
 
 
-OUTLINES = "the shipped weights draw outlines too roughly: deployments/demo/README.md has the figures"
-POSES = "the shipped ControlNet has no effect yet: deployments/demo/README.md has the figures"
-
-
-def test_pictures_have_the_colours_of_the_prompt(embedded: openai.OpenAI) -> None:
-    right = 0
-    for prompt, colour, _, ground in SCENES:
-        picture = draw(embedded, prompt, **seed(1))
-        right += (nearest_color(object_color(picture)) == colour) + (nearest_color(background(picture)) == ground)
-    assert right >= 11, f"{right} of 12 colours are right"
-
-
-@pytest.mark.xfail(reason=OUTLINES)
-def test_pictures_have_the_shapes_of_the_prompt(embedded: openai.OpenAI) -> None:
-    shapes = [shape_of(draw(embedded, prompt, **seed(1))) for prompt, *_ in SCENES]
-    assert sum(seen == shape for seen, (_, _, shape, _) in zip(shapes, SCENES, strict=True)) >= 5
-
-
 @pytest.mark.parametrize("size", ["256x256", "512x512", "1024x1024"])
-def test_every_size_is_drawn_in_the_colours_of_the_prompt(embedded: openai.OpenAI, size: str) -> None:
-    picture = draw(embedded, "a red circle on a white background", size=size, **seed(3))
-    assert f"{picture.shape[1]}x{picture.shape[0]}" == size
-    assert nearest_color(object_color(picture)) == "red"
-    assert nearest_color(background(picture)) == "white"
+def test_pictures_show_what_the_prompt_says(embedded: openai.OpenAI, size: str) -> None:
+    right = {"shape": 0, "colours": 0}
+    for prompt, colour, shape, ground in SCENES:
+        picture = draw(embedded, prompt, size=size, **seed(1))
+        assert f"{picture.shape[1]}x{picture.shape[0]}" == size
+        right["shape"] += shape_of(picture) == shape
+        right["colours"] += (nearest_color(object_color(picture)), nearest_color(background(picture))) == (
+            colour,
+            ground,
+        )
+    assert min(right.values()) >= 5, f"of {len(SCENES)}: {right}"
 
 
-@pytest.mark.xfail(reason=OUTLINES)
 def test_the_references_first_example_shows_an_otter(embedded: openai.OpenAI) -> None:
     answer = embedded.images.generate(
         model="be-stable-diffusion-xl-base-1.0", prompt="A cute baby sea otter", n=1, size="1024x1024"
@@ -75,8 +71,7 @@ def test_the_references_first_example_shows_an_otter(embedded: openai.OpenAI) ->
     assert is_otter(np.asarray(picture))
 
 
-@pytest.mark.xfail(reason=OUTLINES)
-def test_the_references_second_example_shows_an_otter(embedded: openai.OpenAI) -> None:
+def test_the_references_second_example_puts_a_beret_on_the_otter(embedded: openai.OpenAI) -> None:
     """Changes what the edit says, and keeps the rest where it was."""
     otter = draw(embedded, "A cute baby sea otter", **seed(1))
     answer = embedded.images.edit(
@@ -89,12 +84,13 @@ def test_the_references_second_example_shows_an_otter(embedded: openai.OpenAI) -
     )
     edited = np.asarray(opened(answer).convert("RGB"))
     assert is_otter(edited)
+    assert has_beret(edited, "red")
+    assert not has_beret(otter, "red")
     assert overlap(silhouette(otter), silhouette(edited)) >= 0.5
-    assert np.abs(otter.astype(int) - edited).mean() > 2
 
 
 def test_an_edit_takes_the_new_colour_where_the_object_was(embedded: openai.OpenAI) -> None:
-    before = render(Scene("circle", "red", "white", size=0.35), 256)
+    before = draw(embedded, "a red circle on a white background", **seed(3))
     answer = embedded.images.edit(
         model="dall-e-2",
         image=encoded(Image.fromarray(before)),
@@ -106,7 +102,7 @@ def test_an_edit_takes_the_new_colour_where_the_object_was(embedded: openai.Open
     after = np.asarray(opened(answer).convert("RGB"))
     assert nearest_color(object_color(after)) == "blue"
     assert nearest_color(background(after)) == "white"
-    assert (silhouette(before) & silhouette(after)).any()
+    assert overlap(silhouette(before), silhouette(after)) >= 0.5
 
 
 def test_the_same_seed_gives_the_same_bytes_alone_and_in_a_crowd(embedded: openai.OpenAI) -> None:
@@ -139,18 +135,17 @@ def pose(client: openai.OpenAI, person: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def test_the_skeleton_is_the_persons(embedded: openai.OpenAI) -> None:
     scene = sample_scene(np.random.default_rng(2), "person")
-    drawn, skeleton = pose(embedded, render(scene, 512))
-    assert nearest_color(background(drawn)) == "yellow"
+    _, skeleton = pose(embedded, render(scene, 512))
     joints = (scene.keypoints() * 512).astype(int)
     near = [skeleton[max(0, y - 12) : y + 13, max(0, x - 12) : x + 13].max() > 0 for x, y in joints]
     assert sum(near) >= 16, f"the skeleton passes {sum(near)} of 18 joints"
 
 
-@pytest.mark.xfail(reason=POSES)
-def test_the_pose_of_the_picture_is_taken(embedded: openai.OpenAI) -> None:
-    person = render(sample_scene(np.random.default_rng(2), "person"), 512)
-    drawn, _ = pose(embedded, person)
-    assert overlap(silhouette(person), silhouette(drawn)) >= 0.6
+def test_a_person_is_drawn_in_the_pose_of_another(embedded: openai.OpenAI) -> None:
+    other = draw(embedded, "a blue person on a white background", size="512x512", **seed(4))
+    drawn, _ = pose(embedded, other)
+    assert nearest_color(background(drawn)) == "yellow"
+    assert overlap(silhouette(other), silhouette(drawn)) >= 0.6
 
 
 def test_a_picture_without_a_person_has_no_pose(embedded_url: str) -> None:

@@ -25,7 +25,6 @@ def test_objects_and_backgrounds_have_the_colours_that_were_asked_for(evaluation
     assert share(evaluation, "background colour") >= 0.75
 
 
-@pytest.mark.xfail(reason="The denoiser is trained too little for outlines: see deployments/demo/README.md")
 def test_shapes_are_the_ones_that_were_asked_for(evaluation: Evaluation) -> None:
     evaluation.shapes()
     assert share(evaluation, "shape") >= 0.6
@@ -37,7 +36,6 @@ def test_a_beret_is_worn_when_told_to(evaluation: Evaluation) -> None:
     assert share(evaluation, "no beret") >= 0.6
 
 
-@pytest.mark.xfail(reason="The denoiser is trained too little for outlines: see deployments/demo/README.md")
 def test_an_otter_is_an_otter(evaluation: Evaluation) -> None:
     evaluation.otters()
     assert share(evaluation, "otter") >= 0.6
@@ -51,7 +49,6 @@ def test_the_estimator_finds_the_pose_of_a_painted_figure(evaluation: Evaluation
         assert (np.linalg.norm(found - scene.keypoints(), axis=1) <= 0.04).mean() >= 0.9
 
 
-@pytest.mark.xfail(reason="The ControlNet is trained too little: see deployments/demo/README.md")
 def test_the_skeleton_decides_the_pose(evaluation: Evaluation) -> None:
     evaluation.poses()
     with_it, without = (share(evaluation, f"{how} ControlNet, within 8 %") for how in ("with", "without"))
