@@ -93,6 +93,8 @@ def servers(litserve_python: str | None = None) -> Iterator[list[Server]]:
         model = config["applications"][0]["args"]["models"][0]
         model["checkpoint"].pop("controlnet"), model["checkpoint"].pop("pose_estimator")
         model["names"] = {"benchmark": {}}
+        model["sizes"] = {"256x256": "256x256", "512x512": "512x512"}  # drawn at their own size, as the peers do
+        model["default_size"] = "256x256"
         config["applications"][0]["args"].setdefault("storage", {})["location"] = f"{folder}/pictures"
         (file := Path(folder) / "benchmark.yaml").write_text(yaml.safe_dump(config))
         running = [Server("service", [sys.executable, "-m", "serve_app.launch", str(file)], 8101, ours=True)]
