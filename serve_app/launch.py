@@ -115,6 +115,8 @@ class Service:
             "OMP_NUM_THREADS": str(os.cpu_count()),
             # Several engines share the cores: a thread that waits by spinning takes its core from another's work.
             "OMP_WAIT_POLICY": "PASSIVE",
+            # Serve's controller looks after its replicas ten times a second, which costs a fifth of a core.
+            "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             **os.environ,
