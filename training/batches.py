@@ -12,11 +12,12 @@ from training.models import build_scheduler
 from training.skeletons import draw_skeleton
 
 SIDES = (256, 512, 1024)
-_SMALL_ONLY = 0.35  # of the steps see 256 pixels only: what things look like is learned where it is cheapest
-_STEPS = {256: 0.68, 512: 0.2, 1024: 0.12}  # shares of the other steps
-_ROWS = {256: 1.0, 512: 1 / 3, 1024: 1 / 6}  # of the batch
-_MIDDLE = {256: 450.0, 512: 540.0, 1024: 620.0}  # the timestep where a size's outlines are decided
+_STEPS = {256: 0.3, 512: 0.22, 1024: 0.48}  # shares of the steps
+_ROWS = {256: 2.0, 512: 1.0, 1024: 1 / 4}  # of the batch
+_MIDDLE = {256: 380.0, 512: 450.0, 1024: 540.0}  # the timestep where a size's outlines are decided
 _SPREAD, _EVEN = 160.0, 0.35  # deviation around the middle; share of timesteps that are drawn evenly
+_EDITED = 0.2  # of the scenes start from other colours than the caption's, at the timesteps where an edit starts
+_EDIT_TIMESTEPS = (280, 700)
 _DROPPED = 0.12  # of the captions, half as no prompt and half as an empty one
 _JITTER = 0.004  # of the side: an estimator's keypoints are never exact
 
@@ -35,43 +36,55 @@ class Batch:
     timesteps: Tensor
     """(b,) int64."""
     skeletons: Tensor
-    """(p, 3, side, side) float32 in [0, 1], p even: the first p rows are people in these poses."""
+    """(p, 3, side, side) float32 in [0, 1]: the first 2 p rows are people in these poses."""
 
 
 class Batches:
     """Draws batches; the same step and generator always give the same one."""
 
-    def __init__(self, seed: int, steps: int, rows: int, device: str, sides: tuple[int, ...] = SIDES) -> None:
-        self._seed, self._steps, self._rows, self._device = seed, steps, rows, device
+    def __init__(self, seed: int, rows: int, device: str, sides: tuple[int, ...] = SIDES) -> None:
+        self._seed, self._rows, self._device = seed, rows, device
         self._sides = sides
         self._sets: dict[int, Latents] = {}
         self._people: dict[int, np.ndarray] = {}
         self._kept = build_scheduler().alphas_cumprod
 
     def draw(self, step: int, posed: bool, generator: np.random.Generator) -> Batch:
-        """A batch; with `posed` a third of its rows are people with skeletons, and it is a third smaller."""
+        """A batch; with `posed` some of its rows are people with skeletons, and it is a little smaller."""
         side = self._side(step)
         chosen = self._set(side)
         scenes = max(1, round(self._rows * _ROWS[side] / 2))
-        people = max(1, scenes // 3) if posed else 0  # a row with a skeleton costs as much as two
-        free = generator.integers(0, len(chosen.scenes), max(1, scenes - 2 * people))
-        numbers = np.concatenate([generator.choice(self._people[side], people), free]).astype(np.int64)
-        latents = chosen.latents[numbers].float().repeat_interleave(2, 0)
-        latents = latents.to(self._device, memory_format=torch.channels_last)
-        noisy, velocity, timesteps = noised(latents, self._kept, timesteps_of(side, len(latents), generator), generator)
+        people = max(1, scenes // 6) if posed else 0  # a row with a skeleton costs as much as two
+        free = max(1, scenes - 2 * people)
+        edited = np.concatenate([np.zeros(people, bool), generator.random(free) < _EDITED])
+        numbers = np.concatenate(
+            [generator.choice(self._people[side], people), generator.integers(0, len(chosen.scenes), free)]
+        ).astype(np.int64)
+        numbers[edited] %= len(chosen.before)
+        captions = [_dropped(caption(chosen.scenes[number], generator), generator) for number in numbers]
+        edited &= [bool(text) for text in captions]
+        twice = torch.from_numpy(edited).repeat_interleave(2)
+        timesteps = timesteps_of(side, len(twice), generator)
+        timesteps[twice] = torch.from_numpy(generator.integers(*_EDIT_TIMESTEPS, int(twice.sum())))
+        latents = self._rows_of(chosen.latents, numbers)
+        shown = latents.clone()
+        shown[twice] = self._rows_of(chosen.before, numbers[edited])
+        noisy, velocity = noised(latents, shown, self._kept, timesteps, generator)
         return Batch(
             side_px=side,
-            captions=[_dropped(caption(chosen.scenes[number], generator), generator) for number in numbers],
+            captions=captions,
             noisy=noisy,
             velocity=velocity,
-            timesteps=timesteps,
+            timesteps=timesteps.to(self._device),
             skeletons=self._skeletons(chosen, numbers[:people], generator),
         )
 
+    def _rows_of(self, latents: Tensor, numbers: np.ndarray) -> Tensor:
+        rows = latents[numbers].float().repeat_interleave(2, 0)
+        return rows.to(self._device, memory_format=torch.channels_last)
+
     def _side(self, step: int) -> int:
         """The size of a step: the same for all workers, so that none waits for another."""
-        if step < _SMALL_ONLY * self._steps:
-            return SIDES[0]
         shares = np.array([_STEPS[side] for side in self._sides])
         return int(np.random.default_rng((self._seed, step)).choice(self._sides, p=shares / shares.sum()))
 
@@ -87,7 +100,7 @@ class Batches:
         poses = [chosen.scenes[number].keypoints() + generator.normal(0, _JITTER, (18, 2)) for number in numbers]
         drawn = np.array([draw_skeleton(pose, side) for pose in poses], np.uint8).reshape(-1, side, side, 3)
         pixels = torch.from_numpy(drawn).to(self._device).permute(0, 3, 1, 2).float() / 255
-        return pixels.repeat_interleave(2, 0).contiguous(memory_format=torch.channels_last)
+        return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def _dropped(text: str, generator: np.random.Generator) -> str | None:
@@ -104,19 +117,20 @@ def timesteps_of(side_px: int, count: int, generator: np.random.Generator) -> Te
 
 
 def noised(
-    latents: Tensor, kept: Tensor, timesteps: Tensor, generator: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+    latents: Tensor, shown: Tensor, kept: Tensor, timesteps: Tensor, generator: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Adds noise.
 
     Args:
-        latents: (b, 4, h, w) float32.
+        latents: What to draw, (b, 4, h, w) float32.
+        shown: What the noise is added to, like `latents`: the same, or the picture before an edit.
         kept: The schedule's cumulative alphas, (1000,).
         timesteps: (b,) int64.
 
     Returns:
-        The noisy latents and the velocity to predict, both like `latents`, and the timesteps on their device.
+        The noisy latents and the velocity that leads from them to `latents`.
     """
     noise = torch.from_numpy(generator.standard_normal(latents.shape, np.float32)).to(latents.device)
     signal = kept[timesteps].to(latents.device)[:, None, None, None]
-    noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
-    return noisy, signal.sqrt() * noise - (1 - signal).sqrt() * latents, timesteps.to(latents.device)
+    noisy = signal.sqrt() * shown + (1 - signal).sqrt() * noise
+    return noisy, (signal.sqrt() * noisy - latents) / (1 - signal).sqrt()

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from training.scenes import render, sample_scene
 
-_SIDES, _SIDE_SHARES = (128, 256, 512), (0.5, 0.35, 0.15)  # of crops, in pixels
-_POOLS = ((256, 3000, 0.6), (512, 400, 0.28), (1024, 80, 0.12))  # side, pictures, share of the crops
+_SIDES, _SIDE_SHARES = (128, 256, 512), (0.25, 0.55, 0.2)  # of crops, in pixels
+_POOLS = ((256, 4000, 0.6), (512, 400, 0.26), (1024, 80, 0.14))  # side, pictures, share of the crops
 _SPOTS = 3  # of so many places the busiest is taken: flat ground is soon learned
 
 

@@ -9,9 +9,11 @@ from torch import Tensor
 from tqdm import trange
 
 from training.run import DEMO, RUNS, as_pixels
-from training.scenes import Scene, render, sample_scene
+from training.scenes import Scene, recolored, render, sample_scene
 
-COUNTS = {256: 16000, 512: 2000, 1024: 500}
+COUNTS = {256: 16000, 512: 16000, 1024: 3000}
+EDITED = {256: 4000, 512: 4000, 1024: 800}
+_SCENES, _BEFORE = 256, 257  # streams of random numbers
 _PIXELS_A_BATCH = 16 * 256 * 256
 
 
@@ -22,7 +24,9 @@ class Latents:
     side_px: int
     scenes: list[Scene]
     latents: Tensor
-    """(n, 4, side / 16, side / 16) float16, scaled to deviation 1."""
+    """(n, 4, side / 32, side / 32) float16, scaled to deviation 1."""
+    before: Tensor
+    """Those of the first scenes with other colours, as they were before an edit: fewer, else like `latents`."""
 
 
 def load_vae(device: str) -> AutoencoderKL:
@@ -34,7 +38,7 @@ def load_vae(device: str) -> AutoencoderKL:
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
-    """(n, h, w, 3) uint8 → scaled latents (n, 4, h / 16, w / 16) float32: the mean, without noise."""
+    """(n, h, w, 3) uint8 → scaled latents (n, 4, h / factor, w / factor) float32: the mean, without noise."""
     pixels = as_pixels(torch.from_numpy(pictures).to(vae.device))
     with torch.autocast(vae.device.type, torch.bfloat16):
         mean = vae.encode(pixels).latent_dist.mean
@@ -43,18 +47,29 @@ def encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
 
 
 def load_latents(side_px: int, seed: int, device: str) -> Latents:
-    """The set of one size, from `runs/` where it was made before."""
-    count = COUNTS[side_px]
-    generator = np.random.default_rng((seed, side_px))
-    scenes = [sample_scene(generator) for _ in range(count)]
-    path = RUNS / f"latents_{side_px}_{seed}_{count}.pt"
+    """The set of one size, from `runs/` where it was made before. All sizes begin with the same scenes."""
+    generator = np.random.default_rng((seed, _SCENES))
+    scenes = [sample_scene(generator) for _ in range(COUNTS[side_px])]
+    generator = np.random.default_rng((seed, _BEFORE))
+    before = [recolored(scene, generator) for scene in scenes[: EDITED[side_px]]]
+    return Latents(
+        side_px,
+        scenes,
+        _encoded(scenes, side_px, f"latents_{side_px}_{seed}_{len(scenes)}", device),
+        _encoded(before, side_px, f"before_{side_px}_{seed}_{len(before)}", device),
+    )
+
+
+def _encoded(scenes: list[Scene], side_px: int, name: str, device: str) -> Tensor:
+    path = RUNS / f"{name}.pt"
     if not path.exists():
         vae = load_vae(device)
         size = max(1, _PIXELS_A_BATCH // side_px**2)
         parts = []
-        for start in trange(0, count, size, desc=f"encode {side_px} px", mininterval=10):
+        for start in trange(0, len(scenes), size, desc=name, mininterval=10):
             pictures = np.stack([render(scene, side_px) for scene in scenes[start : start + size]])
             parts.append(encode(vae, pictures).half().cpu())
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(torch.cat(parts), path)
-    return Latents(side_px, scenes, torch.load(path, weights_only=True))
+    latents: Tensor = torch.load(path, weights_only=True)
+    return latents

@@ -3,7 +3,7 @@
 from diffusers import ControlNetModel, EulerDiscreteScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-LATENT_FACTOR = 16
+LATENT_FACTOR = 32
 _FIRST_WIDTH, _SECOND_WIDTH, _POOLED = 64, 96, 96
 _TIME_ID_WIDTH = 16
 _WIDTHS, _GROUPS = (48, 64, 80, 96), 8
@@ -34,7 +34,7 @@ def build_text_encoders(tokenizer: CLIPTokenizer) -> tuple[CLIPTextModel, CLIPTe
 def build_unet() -> UNet2DConditionModel:
     """The denoiser: SDXL's blocks with one layer each, and one transformer block at all levels but the first.
 
-    Four levels where SDXL has three: at the lowest, a picture of 1024 pixels is 8 latents wide, and is seen as a whole.
+    Four levels where SDXL has three: at the lowest, a picture of 1024 pixels is 4 latents wide, and is seen as a whole.
     """
     return UNet2DConditionModel(
         sample_size=1024 // LATENT_FACTOR,
@@ -70,7 +70,7 @@ def build_controlnet() -> ControlNetModel:
         addition_embed_type="text_time",
         addition_time_embed_dim=_TIME_ID_WIDTH,
         projection_class_embeddings_input_dim=_POOLED + 6 * _TIME_ID_WIDTH,
-        conditioning_embedding_out_channels=(8, 8, 16, 32, 64),  # each after the first halves the picture's side
+        conditioning_embedding_out_channels=(4, 8, 8, 16, 32, 64),  # each after the first halves the picture's side
     )
 
 

@@ -60,6 +60,19 @@ def sample_scene(generator: np.random.Generator, kind: str | None = None) -> Sce
     return replace(scene, center=center, size=size)
 
 
+def recolored(scene: Scene, generator: np.random.Generator) -> Scene:
+    """The same thing in the same place with another colour, background or beret: what a picture was before an edit."""
+    names = list(COLORS)
+    change = generator.choice(3, p=[0.6, 0.2, 0.2])  # the thing, the background, both
+    background = scene.background if change == 0 else str(generator.choice(names))
+    if change == 1:
+        return replace(scene, background=background)
+    if scene.kind == "otter":
+        beret = None if scene.beret and generator.random() < 0.5 else str(generator.choice(names))
+        return replace(scene, beret=beret, background=background)
+    return replace(scene, color=str(generator.choice(names)), background=background)
+
+
 def render(scene: Scene, side_px: int) -> np.ndarray:
     """The scene's picture, (side, side, 3) uint8, sRGB."""
     canvas = Canvas(side_px, COLORS[scene.background])

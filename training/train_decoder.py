@@ -12,7 +12,7 @@ from training.run import DEMO, arguments, as_pixels, train
 from training.train_vae import difference, hold_anchor
 from training.workers import on_workers, rank
 
-_NOISE = 0.06  # deviation of the latents' noise, in their own deviations: a denoiser's latents are never exact
+_NOISE = 0.2  # highest deviation of the latents' noise, in their own: a denoiser's latents are never exact
 
 
 def work(options: Namespace) -> None:
@@ -30,7 +30,8 @@ def work(options: Namespace) -> None:
             with torch.no_grad():
                 latents = vae.encode(pixels).latent_dist.mean.float()
             noise = torch.from_numpy(generator.standard_normal(latents.shape, np.float32)).to(options.device)
-            restored = vae.decode(latents + _NOISE / vae.config.scaling_factor * noise).sample
+            noise *= float(generator.uniform(0, _NOISE)) / vae.config.scaling_factor
+            restored = vae.decode(latents + noise).sample
         return difference(restored.float(), pixels)
 
     best = train("decoder", vae, loss_of, options, peak=1e-3, decay=0.99)

@@ -1,4 +1,4 @@
-"""Trains the denoiser, both text encoders and the ControlNet together: first at 256 pixels, then at all three sizes."""
+"""Trains the denoiser, both text encoders and the ControlNet together, at all three sizes."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -38,7 +38,13 @@ def shipped(folder: Path = DEMO) -> nn.ModuleDict:
 def _laid_out(parts: dict[str, nn.Module]) -> nn.ModuleDict:
     for part in parts.values():
         part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parts["controlnet"].get_submodule("controlnet_cond_embedding").register_forward_hook(_for_pairs)
     return nn.ModuleDict(parts)
+
+
+def _for_pairs(_module: nn.Module, _inputs: tuple[Tensor, ...], features: Tensor) -> Tensor:
+    """A skeleton's features, for both rows of its caption."""
+    return features.repeat_interleave(2, 0)
 
 
 def guess(model: nn.ModuleDict, batch: Batch) -> Tensor:
@@ -46,7 +52,7 @@ def guess(model: nn.ModuleDict, batch: Batch) -> Tensor:
     hidden, pooled = (part.repeat_interleave(2, 0) for part in model["text"](batch.captions))
     sizes = {"text_embeds": pooled, "time_ids": time_ids(batch.side_px, len(batch.noisy), str(batch.noisy.device))}
     extra = {}
-    posed = len(batch.skeletons)
+    posed = 2 * len(batch.skeletons)
     if posed:
         down, middle = model["controlnet"](
             batch.noisy[:posed],
@@ -88,18 +94,18 @@ def work(options: Namespace) -> None:
     """What each worker does; the first one writes the result."""
     torch.manual_seed(options.seed)
     model = (shipped() if options.shipped else build()).to(options.device)
-    batches = Batches(options.seed, options.steps, options.batch, options.device, tuple(options.sizes))
+    batches = Batches(options.seed, options.batch, options.device, tuple(options.sizes))
     smooth = {"scenes": 0.0, "poses": 0.0}
 
     def loss_of(step: int, generator: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        posed = (step + rank()) % 2 == 1
+        posed = (step + 2 * rank()) % 4 == 0
         batch = batches.draw(step, posed, generator)
         loss = F.mse_loss(guess(model, batch), batch.velocity)
         what = "poses" if posed else "scenes"
         smooth[what] += 0.02 * (loss.item() - smooth[what]) if smooth[what] else loss.item()
         return loss, smooth
 
-    best = train("unet", model, loss_of, options, peak=1.2e-3, decay=0.998)
+    best = train("unet", model, loss_of, options, peak=options.peak, decay=0.998)
     if rank() == 0:
         export(best)
 
@@ -107,8 +113,9 @@ def work(options: Namespace) -> None:
 def main() -> None:
     """Trains, or goes on where an earlier run stopped, and writes deployments/demo/model and /controlnet."""
     parser = arguments(__doc__ or "", steps=7800, batch=24)
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIDES), help="after the first third (all of them)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIDES), help="in pixels (all three)")
     parser.add_argument("--shipped", action="store_true", help="begin with the weights in deployments/demo")
+    parser.add_argument("--peak", type=float, default=1.2e-3, help="highest learning rate (default %(default)s)")
     on_workers(work, parser.parse_args())
 
 

@@ -1,12 +1,14 @@
 """The procedural pictures: deterministic, whole, and what their captions say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from training import pictures
 from training.captions import caption, vocabulary
 from training.palette import COLORS
-from training.scenes import SHAPES, Scene, render, sample_scene
+from training.scenes import SHAPES, Scene, recolored, render, sample_scene
 
 
 def test_one_seed_gives_one_scene_and_one_picture() -> None:
@@ -28,6 +30,17 @@ def test_every_size_shows_the_same_scene() -> None:
     scene = sample_scene(np.random.default_rng(1), "otter")
     silhouettes = [pictures.silhouette(render(scene, side)) for side in (256, 512, 1024)]
     assert all(pictures.overlap(silhouettes[0], other) > 0.95 for other in silhouettes[1:])
+
+
+def test_a_recoloured_scene_keeps_everything_but_colours_and_berets() -> None:
+    generator = np.random.default_rng(3)
+    changed = 0
+    for _ in range(60):
+        scene = sample_scene(generator)
+        before = recolored(scene, generator)
+        assert replace(before, color=scene.color, background=scene.background, beret=scene.beret) == scene
+        changed += before != scene
+    assert changed > 40
 
 
 def test_what_is_measured_is_what_was_painted() -> None:
