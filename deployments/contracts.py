@@ -82,6 +82,8 @@ class ImageEditJob(Job):
     """How much of the schedule is drawn anew: 0 < strength ≤ 1; 1 starts from noise alone."""
     mask: Pixels | None = None
     """(render_height_px, render_width_px) uint8: 255 is drawn anew, 0 is kept."""
+    kept: Pixels | None = None
+    """(height_px, width_px, 4) uint8: with a mask, the picture at the answer's size; alpha 255 is kept."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

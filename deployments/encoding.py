@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 
+import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -15,22 +16,32 @@ PNG_COMPRESSION = 1
 """zlib's level. Level 6 makes a drawn picture a tenth smaller and takes several times as long."""
 
 
-def encode_picture(pixels: Pixels, encoding: Encoding, seed: int, size_px: tuple[int, int] | None = None) -> Picture:
+def scaled(pixels: Pixels, width_px: int, height_px: int) -> Pixels:
+    """A picture at another size, by Lanczos's filter; one of that size already stays as it is.
+
+    Args:
+        pixels: (height, width, 3) uint8, sRGB.
+        width_px: The result's width.
+        height_px: The result's height.
+    """
+    if pixels.shape[:2] == (height_px, width_px):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((width_px, height_px), Image.Resampling.LANCZOS))
+
+
+def encode_picture(pixels: Pixels, encoding: Encoding, seed: int) -> Picture:
     """Writes one picture.
 
     Args:
         pixels: (height, width, 3) uint8, sRGB.
         encoding: The format and its settings.
         seed: The picture's seed.
-        size_px: (width, height) to scale to (Lanczos) where the pixels have another size.
 
     Returns:
         The picture. A PNG has a text chunk `parameters`, where `encoding` gives any: one JSON object of
         `encoding.parameters` and `seed`, all strings.
     """
     image = Image.fromarray(pixels)
-    if size_px and image.size != size_px:
-        image = image.resize(size_px, Image.Resampling.LANCZOS)
     file = io.BytesIO()
     if encoding.format == "png":
         info = _text(encoding.parameters, seed) if encoding.parameters else None

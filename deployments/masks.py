@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 from deployments.contracts import ImageEditJob, Job, Pixels
 
 
-def with_kept_parts(drawn: Pixels, job: Job) -> Pixels:
-    """A drawn picture with the parts that the job's mask keeps as they were.
+def with_kept_parts(finished: Pixels, job: Job) -> Pixels:
+    """A finished picture with the parts that the job's mask keeps as they were.
 
-    Inpainting keeps them in the latents; on the way through the VAE, whose attention sees the whole picture, they
-    would still change by a few levels.
+    Inpainting keeps them in the latents; on the way through the VAE, whose attention sees the whole picture, and
+    through scaling they would still change by a few levels.
 
     Args:
-        drawn: (render_height_px, render_width_px, 3) uint8.
+        finished: (height_px, width_px, 3) uint8: what was drawn, at the answer's size.
         job: what was drawn; without a mask the picture stays as it is.
     """
-    if not isinstance(job, ImageEditJob) or job.mask is None:
-        return drawn
-    opened = job.mask[..., None].astype(np.float32) / 255
-    return np.rint(drawn * opened + job.image * (1 - opened)).astype(np.uint8)
+    if not isinstance(job, ImageEditJob) or job.kept is None:
+        return finished
+    picture = Image.fromarray(finished)
+    picture.paste(Image.fromarray(job.kept[..., :3]), mask=Image.fromarray(job.kept[..., 3]))
+    return np.asarray(picture)

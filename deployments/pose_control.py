@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from deployments.config import CheckpointConfig, EngineConfig
-from deployments.contracts import Done, Event, Job, PoseControlJob, PoseEstimator
-from deployments.encoding import encode_picture
+from deployments.contracts import Done, Event, Job, Picture, Pixels, PoseControlJob, PoseEstimator
+from deployments.encoding import encode_picture, scaled
 from deployments.pipeline import EngineBuilder, Pipeline
 
 EstimatorBuilder: TypeAlias = Callable[[CheckpointConfig], PoseEstimator]
@@ -45,10 +45,13 @@ class PoseControl(Pipeline):
         """
         assert isinstance(job, PoseControlJob)
         skeleton = await asyncio.to_thread(self._estimator.skeleton, job.image)
-        size_px = job.width_px, job.height_px
         async with aclosing(super().stream(replace(job, skeleton=skeleton))) as events:
             async for event in events:
                 if isinstance(event, Done):
-                    picture = await asyncio.to_thread(encode_picture, skeleton, job.encoding, job.seeds[0], size_px)
+                    picture = await asyncio.to_thread(_encoded, skeleton, job)
                     event = Done(replace(event.response, skeleton=picture))
                 yield event
+
+
+def _encoded(skeleton: Pixels, job: Job) -> Picture:
+    return encode_picture(scaled(skeleton, job.width_px, job.height_px), job.encoding, job.seeds[0])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from deployments.contracts import ImageEditJob, Pixels, PoseControlJob, TextToImageJob
 from deployments.schedulers import SCHEDULERS
 from serve_app import choices
@@ -76,8 +78,8 @@ class JobBuilder:
         strength = model.strength if mask is None else model.mask_strength
         strength = first_set(wire.strength, fidelity.strength, strength)
         common = self._common(wire, entry, fidelity, request_id, now_s, strength=strength)
-        opened = None if mask is None else self._read_mask(mask, image, common)
-        return self._order(wire, entry, ImageEditJob(**common, image=self._read(image, common), mask=opened))
+        masked = {} if mask is None else self._masked(image, mask, common)
+        return self._order(wire, entry, ImageEditJob(**common, image=self._read(image, common), **masked))
 
     def variation(self, wire: VariationRequest, entry: Entry, image: bytes, request_id: str, now_s: float) -> Order:
         """The order of a variation: img2img without a prompt. Decodes `image`: call it off the event loop.
@@ -89,23 +91,24 @@ class JobBuilder:
         common = self._common(wire, entry, Style(), request_id, now_s, strength=strength)
         return self._order(wire, entry, ImageEditJob(**common, image=self._read(image, common)))
 
-    def _read(self, image: bytes, common: dict[str, Any]) -> Pixels:
-        return read_picture(
-            image,
-            width_px=common["render_width_px"],
-            height_px=common["render_height_px"],
-            max_image_pixels=self._config.limits.max_image_pixels,
-        )
+    def _read(self, image: bytes, common: dict[str, Any], prefix: str = "render_") -> Pixels:
+        """The picture at the render size, or at the answer's with no prefix."""
+        return read_picture(image, **self._fit(common, prefix))
 
-    def _read_mask(self, mask: bytes, image: bytes, common: dict[str, Any]) -> Pixels:
-        max_image_pixels = self._config.limits.max_image_pixels
-        return read_mask(
-            mask,
-            image_size_px=upright_size_px(image, max_image_pixels=max_image_pixels),
-            width_px=common["render_width_px"],
-            height_px=common["render_height_px"],
-            max_image_pixels=max_image_pixels,
+    def _masked(self, image: bytes, mask: bytes, common: dict[str, Any]) -> dict[str, Any]:
+        """A masked edit's `mask` and `kept`."""
+        image_size_px = upright_size_px(image, max_image_pixels=self._config.limits.max_image_pixels)
+        opened, finished = (
+            read_mask(mask, image_size_px=image_size_px, **self._fit(common, prefix)) for prefix in ("render_", "")
         )
+        return {"mask": opened, "kept": np.dstack([self._read(image, common, ""), 255 - finished])}
+
+    def _fit(self, common: dict[str, Any], prefix: str) -> dict[str, Any]:
+        return {
+            "width_px": common[f"{prefix}width_px"],
+            "height_px": common[f"{prefix}height_px"],
+            "max_image_pixels": self._config.limits.max_image_pixels,
+        }
 
     def _order(self, wire: ImagesRequest, entry: Entry, job: TextToImageJob | ImageEditJob | PoseControlJob) -> Order:
         user = None if wire.user == POSE_USER else wire.user

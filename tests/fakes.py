@@ -35,6 +35,7 @@ from deployments.contracts import (
 )
 from deployments.encoding import encode_picture
 from deployments.engine_stats import EngineStats
+from deployments.masks import with_kept_parts
 from serve_app.app import wire
 from serve_app.config import AppConfig
 
@@ -106,9 +107,7 @@ class FakeEngine:
         pixels = np.broadcast_to(colour, (job.height_px, job.width_px, 3)).copy()
         if isinstance(job, ImageEditJob) and job.mask is not None:
             assert job.mask.shape == job.image.shape[:2]
-            kept = Image.fromarray(np.where(job.mask[..., None] > 127, colour, job.image))
-            pixels = np.asarray(kept.resize((job.width_px, job.height_px)))
-        return encode_picture(pixels, job.encoding, seed)
+        return encode_picture(with_kept_parts(pixels, job), job.encoding, seed)
 
 
 class FakeEstimator:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from deployments.contracts import Done, GenerationFailed, PipelineResponse, Pixels, Preview
 from deployments.diffusion.request import Request
-from deployments.encoding import encode_picture
+from deployments.encoding import encode_picture, scaled
 from deployments.masks import with_kept_parts
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Delivery:
         wait(previews)  # they were handed to this pool before, so they are written or being written
         job = request.job
         encoded = tuple(
-            encode_picture(with_kept_parts(pixels, job), job.encoding, seed, (job.width_px, job.height_px))
+            encode_picture(with_kept_parts(scaled(pixels, job.width_px, job.height_px), job), job.encoding, seed)
             for pixels, seed in zip(pictures, job.seeds, strict=True)
         )
         request.mark("encode")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deployments.contracts import Encoding, PictureFormat
-from deployments.encoding import encode_picture
+from deployments.encoding import encode_picture, scaled
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 
@@ -29,10 +29,14 @@ def test_no_parameters_no_text() -> None:
 
 
 @pytest.mark.parametrize("picture_format", ["png", "jpeg", "webp"])
-def test_scaled_to_the_finished_size(picture_format: PictureFormat) -> None:
-    picture = encode_picture(PIXELS, Encoding(format=picture_format), 7, size_px=(64, 48))
-    image = Image.open(io.BytesIO(picture.data))
-    assert (image.format, image.size) == (picture_format.upper(), (64, 48))
+def test_file_has_the_format_and_the_size(picture_format: PictureFormat) -> None:
+    image = Image.open(io.BytesIO(encode_picture(PIXELS, Encoding(format=picture_format), 7).data))
+    assert (image.format, image.size) == (picture_format.upper(), (32, 24))
+
+
+def test_scaled_to_the_finished_size() -> None:
+    assert scaled(PIXELS, 64, 48).shape == (48, 64, 3)
+    assert scaled(PIXELS, 32, 24) is PIXELS
 
 
 @pytest.mark.parametrize("picture_format", ["jpeg", "webp"])

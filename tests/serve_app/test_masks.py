@@ -23,12 +23,17 @@ def mask(size: tuple[int, int] = (256, 256)) -> Image.Image:
     return image
 
 
-def test_what_is_transparent_in_the_mask_is_drawn_anew(fake: openai.OpenAI) -> None:
-    before = drawing(size=(256, 256))
-    answer = fake.images.edit(image=encoded(before), mask=encoded(mask()), prompt="x", extra_body={"seed": 1})
+@pytest.mark.parametrize("side_px", [256, pytest.param(1024, id="1024 drawn at 512")])
+def test_what_is_transparent_in_the_mask_is_drawn_anew(fake: openai.OpenAI, side_px: int) -> None:
+    before, opening, half_px = drawing(size=(side_px, side_px)), mask((side_px, side_px)), side_px // 2
+    size: Any = f"{side_px}x{side_px}"
+    answer = fake.images.edit(
+        image=encoded(before), mask=encoded(opening), prompt="x", size=size, extra_body={"seed": 1}
+    )
     after = opened(answer)
-    assert after.crop((128, 0, 256, 256)).tobytes() == before.crop((128, 0, 256, 256)).tobytes()
-    anew = after.crop((0, 0, 128, 256)).getcolors()
+    kept = (half_px, 0, side_px, side_px)
+    assert after.crop(kept).tobytes() == before.crop(kept).tobytes()
+    anew = after.crop((0, 0, half_px, side_px)).getcolors()
     assert anew is not None
     assert len(anew) == 1
     assert anew[0][1] not in ((255, 255, 255), (255, 0, 0))

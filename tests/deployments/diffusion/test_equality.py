@@ -15,7 +15,6 @@ from deployments.config import CheckpointConfig
 from deployments.contracts import ImageEditJob, Job, Pixels, PoseControlJob
 from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.engine import DiffusionEngine
-from deployments.masks import with_kept_parts
 from deployments.schedulers import SCHEDULERS
 from tests.deployments.diffusion.conftest import EMBEDDED, draw, half_mask, largest_difference, make_job, random_picture
 
@@ -48,7 +47,7 @@ def draw_with_diffusers(job: Job, components: Components) -> Pixels:
         output_type="pil",
         **inputs,
     ).images[0]
-    return with_kept_parts(np.asarray(picture), job)
+    return np.asarray(picture)
 
 
 @pytest.fixture(scope="module", params=["tiny", "embedded"])
