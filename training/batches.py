@@ -12,12 +12,13 @@ from training.models import build_scheduler
 from training.skeletons import draw_skeleton
 
 SIDES = (256, 512, 1024)
-_STEPS = {256: 0.45, 512: 0.4, 1024: 0.15}  # shares of the steps
+_STEPS = {256: 0.5, 512: 0.4, 1024: 0.1}  # shares of the steps
 _ROWS = {256: 2.0, 512: 1.0, 1024: 1 / 4}  # of the batch
 _MIDDLE = {256: 380.0, 512: 450.0, 1024: 540.0}  # the timestep where a size's outlines are decided
 _SPREAD, _EVEN = 160.0, 0.35  # deviation around the middle; share of timesteps that are drawn evenly
 _EDITED = 0.2  # of the scenes start from other colours than the caption's, at the timesteps where an edit starts
-_EDIT_TIMESTEPS = (280, 700)
+_EDIT_TIMESTEPS = (200, 700)
+_OTTERS = 1.6  # times as often as their share of the scenes: they have the most small parts
 _DROPPED = 0.12  # of the captions, half as no prompt and half as an empty one
 _JITTER = 0.004  # of the side: an estimator's keypoints are never exact
 
@@ -47,6 +48,7 @@ class Batches:
         self._sides = sides
         self._sets: dict[int, Latents] = {}
         self._people: dict[int, np.ndarray] = {}
+        self._free: dict[int, np.ndarray] = {}
         self._kept = build_scheduler().alphas_cumprod
 
     def draw(self, step: int, posed: bool, generator: np.random.Generator) -> Batch:
@@ -58,7 +60,10 @@ class Batches:
         free = max(1, scenes - 2 * people)
         edited = np.concatenate([np.zeros(people, bool), generator.random(free) < _EDITED])
         numbers = np.concatenate(
-            [generator.choice(self._people[side], people), generator.integers(0, len(chosen.scenes), free)]
+            [
+                generator.choice(self._people[side], people),
+                generator.choice(len(chosen.scenes), free, p=self._free[side]),
+            ]
         ).astype(np.int64)
         numbers[edited] %= len(chosen.before)
         captions = [_dropped(caption(chosen.scenes[number], generator), generator) for number in numbers]
@@ -93,6 +98,8 @@ class Batches:
             self._sets[side] = load_latents(side, self._seed, self._device)
             kinds = np.array([scene.kind for scene in self._sets[side].scenes])
             self._people[side] = np.flatnonzero(kinds == "person")
+            weights = np.where(kinds == "otter", _OTTERS, 1.0)
+            self._free[side] = weights / weights.sum()
         return self._sets[side]
 
     def _skeletons(self, chosen: Latents, numbers: np.ndarray, generator: np.random.Generator) -> Tensor:

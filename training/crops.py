@@ -6,7 +6,6 @@ from torch import Tensor
 
 from training.scenes import render, sample_scene
 
-_SIDES, _SIDE_SHARES = (128, 256, 512), (0.25, 0.55, 0.2)  # of crops, in pixels
 _POOLS = ((256, 4000, 0.6), (512, 400, 0.26), (1024, 80, 0.14))  # side, pictures, share of the crops
 _SPOTS = 3  # of so many places the busiest is taken: flat ground is soon learned
 
@@ -14,17 +13,19 @@ _SPOTS = 3  # of so many places the busiest is taken: flat ground is soon learne
 class Crops:
     """Random crops of pictures of several sizes, and whole pictures too, because normalization sees all of one."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, sides: dict[int, float]) -> None:
+        """Paints the pictures; `sides` has the shares of the crops' sides in pixels."""
+        self._sides = sides
         generator = np.random.default_rng(seed)
         self._pools = [
             np.stack([render(sample_scene(generator), side) for _ in range(count)]) for side, count, _ in _POOLS
         ]
 
     def batch(self, count: int, generator: np.random.Generator) -> Tensor:
-        """(b, side, side, 3) uint8 with as many pixels as `count` crops of 128; one in six has its colours changed."""
-        side = int(generator.choice(_SIDES, p=_SIDE_SHARES))
+        """(b, side, side, 3) uint8 with the pixels of `count` of the smallest; one in six has other colours."""
+        side = int(generator.choice(list(self._sides), p=list(self._sides.values())))
         crops = []
-        for _ in range(max(1, count * _SIDES[0] ** 2 // side**2)):
+        for _ in range(max(1, count * min(self._sides) ** 2 // side**2)):
             pool = self._pools[generator.choice(len(_POOLS), p=[share for *_, share in _POOLS])]
             if pool.shape[1] < side:
                 pool = self._pools[1]

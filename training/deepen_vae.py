@@ -23,22 +23,43 @@ _COUNTS = {256: 3000, 512: 600}
 _NOISE = 0.04  # deviation of the latents' noise, in their own deviations: a denoiser's latents are never exact
 
 
+def kept(shallow: AutoencoderKL, deep: AutoencoderKL) -> list[tuple[nn.Module, nn.Module]]:
+    """The parts that both have: each of the shallow autoencoder's with the deep one's."""
+    old, new = shallow.encoder, deep.encoder
+    pairs: list[tuple[nn.Module, nn.Module]] = [(old.conv_in, new.conv_in), (shallow.quant_conv, deep.quant_conv)]
+    pairs += zip(old.down_blocks[:-1], new.down_blocks[:-2], strict=True)
+    pairs += [(old.down_blocks[-1].resnets[0], new.down_blocks[-2].resnets[0])]
+    old, new = shallow.decoder, deep.decoder
+    pairs += [(shallow.post_quant_conv, deep.post_quant_conv), (old.conv_norm_out, new.conv_norm_out)]
+    pairs += [(old.conv_out, new.conv_out), *zip(old.up_blocks[1:], new.up_blocks[2:], strict=True)]
+    pairs += [(old.up_blocks[0].resnets[1], new.up_blocks[1].resnets[1])]
+    pairs += [(old.up_blocks[0].upsamplers, new.up_blocks[1].upsamplers)]
+    return pairs
+
+
 def deepened(shallow: AutoencoderKL) -> AutoencoderKL:
     """The shallow autoencoder with an untrained level below its lowest; all that it keeps is frozen."""
     deep = build_vae((*WIDTHS, _LOWEST))
-    old, new = shallow.encoder, deep.encoder
-    kept: list[tuple[nn.Module, nn.Module]] = [(old.conv_in, new.conv_in), (shallow.quant_conv, deep.quant_conv)]
-    kept += zip(old.down_blocks[:-1], new.down_blocks[:-2], strict=True)
-    kept += [(old.down_blocks[-1].resnets[0], new.down_blocks[-2].resnets[0])]
-    old, new = shallow.decoder, deep.decoder
-    kept += [(shallow.post_quant_conv, deep.post_quant_conv), (old.conv_norm_out, new.conv_norm_out)]
-    kept += [(old.conv_out, new.conv_out), *zip(old.up_blocks[1:], new.up_blocks[2:], strict=True)]
-    kept += [(old.up_blocks[0].resnets[1], new.up_blocks[1].resnets[1])]
-    kept += [(old.up_blocks[0].upsamplers, new.up_blocks[1].upsamplers)]
-    for theirs, mine in kept:
+    for theirs, mine in kept(shallow, deep):
         mine.load_state_dict(theirs.state_dict())
         mine.requires_grad_(False)
     return deep
+
+
+@torch.no_grad()
+def above(shallow: AutoencoderKL, latents: Tensor) -> Tensor:
+    """The shallow decoder's features at a sixteenth of the side, (b, 80, h / 16, w / 16)."""
+    hidden = shallow.decoder.conv_in(shallow.post_quant_conv(latents / shallow.config.scaling_factor))
+    result: Tensor = shallow.decoder.up_blocks[0].resnets[0](shallow.decoder.mid_block(hidden), None)
+    return result
+
+
+def below(deep: AutoencoderKL, latents: Tensor) -> Tensor:
+    """The deep decoder's features at the same place, from latents of half the width and height."""
+    hidden = deep.decoder.conv_in(deep.post_quant_conv(latents / deep.config.scaling_factor))
+    hidden = deep.decoder.up_blocks[0](deep.decoder.mid_block(hidden))
+    result: Tensor = deep.decoder.up_blocks[1].resnets[0](hidden, None)
+    return result
 
 
 class Lessons:
@@ -53,7 +74,7 @@ class Lessons:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 torch.save(self._made(side, count, np.random.default_rng((seed, side, 1))), path)
             self._sets[side] = torch.load(path, weights_only=True, map_location=options.device)
-        features = self._above(self._sets[256][1][:200].float())
+        features = above(shallow, self._sets[256][1][:200].float())
         self._deviations = features.std((0, 2, 3), keepdim=True).clamp(min=0.05)
 
     @torch.no_grad()
@@ -76,30 +97,20 @@ class Lessons:
         result: Tensor = self._shallow.encoder.down_blocks[4].resnets[0](hidden, None)
         return result
 
-    @torch.no_grad()
-    def _above(self, latents: Tensor) -> Tensor:
-        """The shallow decoder's features at a sixteenth of the side, (b, 80, h / 16, w / 16)."""
-        vae = self._shallow
-        hidden = vae.decoder.mid_block(vae.decoder.conv_in(vae.post_quant_conv(latents / vae.config.scaling_factor)))
-        result: Tensor = vae.decoder.up_blocks[0].resnets[0](hidden, None)
-        return result
-
     def losses(self, deep: AutoencoderKL, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         """How far the new level is from its aim, in deviations squared: in the encoder, in the decoder."""
         side = int(generator.choice(list(_COUNTS), p=[0.75, 0.25]))
         halves, wholes, features = self._sets[side]
         rows = torch.from_numpy(generator.integers(0, len(halves), self._batch * 256**2 // side**2))
-        half, scale = halves[rows].float(), deep.config.scaling_factor
+        half = halves[rows].float()
         noise = torch.from_numpy(generator.standard_normal(half.shape, np.float32)).to(half.device)
         hidden = deep.encoder.down_blocks[4].downsamplers[0](features[rows].float())
         hidden = deep.encoder.mid_block(deep.encoder.down_blocks[5](hidden))
         hidden = deep.encoder.conv_out(F.silu(deep.encoder.conv_norm_out(hidden)))
-        encoded = deep.quant_conv(hidden)[:, :4] * scale
-        hidden = deep.decoder.conv_in(deep.post_quant_conv((half + _NOISE * noise) / scale))
-        hidden = deep.decoder.up_blocks[0](deep.decoder.mid_block(hidden))
-        hidden = deep.decoder.up_blocks[1].resnets[0](hidden, None)
-        aim = self._above(wholes[rows].float())
-        return F.mse_loss(encoded, half), F.mse_loss(hidden / self._deviations, aim / self._deviations)
+        encoded = deep.quant_conv(hidden)[:, :4] * deep.config.scaling_factor
+        decoded = below(deep, half + _NOISE * noise) / self._deviations
+        aim = above(self._shallow, wholes[rows].float()) / self._deviations
+        return F.mse_loss(encoded, half), F.mse_loss(decoded, aim)
 
 
 def work(options: Namespace) -> None:

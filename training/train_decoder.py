@@ -12,6 +12,7 @@ from training.run import DEMO, arguments, as_pixels, train
 from training.train_vae import difference, hold_anchor
 from training.workers import on_workers, rank
 
+_SIDES = {256: 0.7, 512: 0.3}  # shares of the crops, in pixels: most are whole pictures
 _NOISE = 0.2  # highest deviation of the latents' noise, in their own: a denoiser's latents are never exact
 
 
@@ -22,7 +23,7 @@ def work(options: Namespace) -> None:
     vae.decoder.requires_grad_(True)
     vae.post_quant_conv.requires_grad_(True)
     hold_anchor(vae)
-    crops = Crops(options.seed + 1)
+    crops = Crops(options.seed + 1, _SIDES)
 
     def loss_of(step: int, generator: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         pixels = as_pixels(crops.batch(options.batch, generator).to(options.device))
@@ -41,7 +42,7 @@ def work(options: Namespace) -> None:
 
 def main() -> None:
     """Trains, or goes on where an earlier run stopped, and replaces deployments/demo/model/vae."""
-    on_workers(work, arguments(__doc__ or "", steps=5000, batch=8).parse_args())
+    on_workers(work, arguments(__doc__ or "", steps=2000, batch=2).parse_args())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from training.workers import on_workers, rank
 SCALING = 0.13025  # SDXL's own, so that the latents have the scale that SDXL's have
 WIDTHS = (16, 16, 32, 64, 80)
 SHALLOW = RUNS / "vae_16"
+_SIDES = {128: 0.25, 256: 0.55, 512: 0.2}  # shares of the crops, in pixels
 _KL = 1e-4
 _ANCHOR, _ANCHOR_CHANNEL = 30.0, 3
 
@@ -110,7 +111,7 @@ def work(options: Namespace) -> None:
     torch.manual_seed(options.seed)
     vae = build_vae().to(options.device, memory_format=torch.channels_last)
     hold_anchor(vae)
-    crops = Crops(options.seed)
+    crops = Crops(options.seed, _SIDES)
 
     def loss_of(step: int, generator: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         pixels = as_pixels(crops.batch(options.batch, generator).to(options.device))
