@@ -121,6 +121,8 @@ class Service:
             "OMP_WAIT_POLICY": "PASSIVE",
             # Serve's controller looks after its replicas ten times a second, which costs a fifth of a core.
             "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",
+            # A proxy that is not ready after three times this is killed, which a busy machine may take to start one.
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             **haproxy_environment(Path(self._folder.name), host, has_keys, timeout_s),

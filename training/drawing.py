@@ -19,7 +19,7 @@ from deployments.diffusion.openpose import OpenposeDetector
 from training.run import DEMO
 from training.skeletons import draw_skeleton
 
-STEPS, GUIDANCE, STRENGTH = 12, 5.0, 0.4
+STEPS, GUIDANCE, STRENGTH = 12, 4.0, 0.3
 _ROWS_AT_ONCE = {256: 8, 512: 4, 1024: 2}
 
 

@@ -1,4 +1,4 @@
-"""A quick form of the evaluation: a few prompts at 512 pixels, through diffusers' own pipelines."""
+"""A quick form of the evaluation: a few prompts at 256 pixels, through diffusers' own pipelines."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from training.scenes import render, sample_scene
 
 @pytest.fixture(scope="module")
 def evaluation() -> Evaluation:
-    return Evaluation(side_px=512, count=8)
+    return Evaluation(side_px=256, count=8)
 
 
 def share(evaluation: Evaluation, what: str) -> float:
@@ -44,7 +44,7 @@ def test_an_otter_is_an_otter(evaluation: Evaluation) -> None:
 def test_the_estimator_finds_the_pose_of_a_painted_figure(evaluation: Evaluation) -> None:
     for seed in range(4):
         scene = sample_scene(np.random.default_rng(seed), "person")
-        found = evaluation.model.found_pose(render(scene, 512))
+        found = evaluation.model.found_pose(render(scene, 256))
         assert found is not None
         assert (np.linalg.norm(found - scene.keypoints(), axis=1) <= 0.04).mean() >= 0.9
 
@@ -64,7 +64,7 @@ def test_two_seeds_differ_and_one_seed_repeats(evaluation: Evaluation) -> None:
 
 def test_nobody_is_found_where_nobody_is(evaluation: Evaluation) -> None:
     for seed, kind in enumerate(("circle", "star", "otter")):
-        assert evaluation.model.found_pose(render(sample_scene(np.random.default_rng(seed), kind), 512)) is None
+        assert evaluation.model.found_pose(render(sample_scene(np.random.default_rng(seed), kind), 256)) is None
 
 
 def test_a_prompt_of_unknown_words_gives_a_picture_of_the_palette(evaluation: Evaluation) -> None:
