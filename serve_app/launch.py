@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -22,7 +21,6 @@ import yaml
 from pydantic import ValidationError
 
 from serve_app.config import AppConfig
-from serve_app.haproxy import haproxy_environment
 
 NOTICE_INTERVAL_S = 60
 """How often it says what it still waits for."""
@@ -58,7 +56,7 @@ def main(config_file: str) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     local = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}{prefix.rstrip('/')}"
-    service = Service(config_file, host, config)
+    service = Service(config_file)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: service.stopping.set())
     sys.stdout.write(f"Starting Ray and the service of {config_file} …\n")
@@ -110,10 +108,8 @@ def check_port(host: str, port: int) -> None:
 class Service:
     """`serve run` as a child process, and what it started."""
 
-    def __init__(self, config_file: str, host: str, config: AppConfig) -> None:
+    def __init__(self, config_file: str) -> None:
         self.stopping = threading.Event()
-        self._folder = tempfile.TemporaryDirectory(prefix="sdxl-", dir="/tmp")  # short: it holds sockets
-        has_keys, timeout_s = config.access.key_file is not None, config.limits.request_timeout_s
         environment = {
             # torch takes its thread count from here; Ray would set it to each replica's num_cpus, which is below 1.
             "OMP_NUM_THREADS": str(os.cpu_count()),
@@ -125,7 +121,6 @@ class Service:
             "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-            **haproxy_environment(Path(self._folder.name), host, has_keys, timeout_s),
             **os.environ,
         }
         self._child = subprocess.Popen(
@@ -194,7 +189,6 @@ class Service:
         for process in left:
             process.kill()
         psutil.wait_procs(left, timeout=5)
-        self._folder.cleanup()
 
     def _running(self) -> bool:
         return self._child.poll() is None

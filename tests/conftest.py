@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,16 @@ from typing import Any, Protocol
 import httpx
 import openai
 import pytest
-import ray
 import yaml
+
+# Ray's threads would otherwise be set by each replica's num_cpus.
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+
+import ray
 from ray import serve
 
 from serve_app.app import build_app, wire
@@ -56,7 +65,7 @@ def fake_config(folder: Path, **changes: Any) -> AppConfig:
             "max_body_bytes": 2_000_000,
             "max_bodies_bytes": 3_000_000,
             "max_image_pixels": 4_000_000,
-            "request_timeout_s": 25,
+            "request_timeout_s": 10,
         },
     }
     return AppConfig.model_validate(settings | changes)

@@ -18,9 +18,7 @@ import psutil
 import pytest
 import yaml
 
-from tests import PROXY
 from tests.conftest import fake_config
-from tests.openai_errors import assert_openai_error
 from tests.test_files import ROOT
 
 
@@ -31,7 +29,7 @@ def free_port() -> int:
         return port
 
 
-def config_file(folder: Path, port: int, host: str = "127.0.0.1", **args: Any) -> Path:
+def config_file(folder: Path, port: int, **args: Any) -> Path:
     """A Serve YAML file with fake engines."""
     application = {
         "name": "images",
@@ -40,20 +38,20 @@ def config_file(folder: Path, port: int, host: str = "127.0.0.1", **args: Any) -
         "args": fake_config(folder).model_dump(mode="json") | args,
     }
     file = folder / "serve.yaml"
-    file.write_text(yaml.safe_dump({"http_options": {"host": host, "port": port}, "applications": [application]}))
+    file.write_text(yaml.safe_dump({"http_options": {"port": port}, "applications": [application]}))
     return file
 
 
 @contextmanager
-def launched(config: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """`scripts/serve CONFIG` with changes of the environment, killed at the end if it is still there."""
-    own = {name: value for name, value in os.environ.items() if name not in PROXY}
+def launched(config: Path) -> Iterator[subprocess.Popen[str]]:
+    """`scripts/serve CONFIG`, killed at the end if it is still there."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [ROOT / "scripts" / "serve", config],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**own, "PYTHONPATH": str(ROOT), **environment},
+        env=environment,
         cwd=ROOT,
     ) as process:
         try:
@@ -70,26 +68,6 @@ def read_until(lines: IO[str] | None, text: str) -> str:
         if text in line:
             return read
     raise AssertionError(f"{text!r} was not printed, but:\n{read}")
-
-
-@pytest.mark.parametrize("forced", [False, True], ids=["as it comes", "HAProxy forced"])
-def test_without_keys_nobody_else_may_draw(tmp_path: Path, forced: bool) -> None:
-    """HAProxy hides who calls, so it is not used here; where the environment insists on it, nobody is let in."""
-    port, environment = free_port(), {"RAY_SERVE_ENABLE_HA_PROXY": "1"} if forced else {}
-    with launched(config_file(tmp_path, port, host="0.0.0.0"), **environment) as process:
-        read_until(process.stdout, "Ctrl-C stops it")
-        order, named = {"model": "dall-e-2", "prompt": "x"}, {"host": f"localhost:{port}"}
-        other = httpx.post(f"http://{own_address()}:{port}/v1/images/generations", json=order, headers=named)
-        assert_openai_error(other, 403)
-        mine = httpx.post(f"http://127.0.0.1:{port}/v1/images/generations", json=order)
-        assert mine.status_code == (403 if forced else 200)
-
-
-def own_address() -> str:
-    """This machine's address in its network."""
-    links = psutil.net_if_addrs().values()
-    addresses = [each.address for link in links for each in link if each.family == socket.AF_INET]
-    return next((address for address in addresses if not address.startswith("127.")), "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
