@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import trange
 
-from training.latents import encode
-from training.run import DEMO, RUNS, arguments, as_pixels, train
+from training.latents import encode, save_vae
+from training.run import RUNS, arguments, as_pixels, train
 from training.scenes import render, sample_scene
 from training.train_vae import SHALLOW, WIDTHS, build_vae, hold_anchor
 from training.workers import on_workers, rank
@@ -126,7 +126,7 @@ def work(options: Namespace) -> None:
 
     best = train("deepen", deep, loss_of, options, peak=2e-3, decay=0.99)
     if rank() == 0:
-        best.to("cpu", torch.float16).save_pretrained(DEMO / "model" / "vae")
+        save_vae(best)
 
 
 def main() -> None:

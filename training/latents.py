@@ -36,6 +36,11 @@ def load_vae(device: str) -> AutoencoderKL:
     return vae.requires_grad_(False).eval()
 
 
+def save_vae(vae: AutoencoderKL) -> None:
+    """Replaces the repository's autoencoder, in half precision."""
+    vae.to("cpu", torch.float16).save_pretrained(DEMO / "model" / "vae")
+
+
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
     """(n, h, w, 3) uint8 → scaled latents (n, 4, h / factor, w / factor) float32: the mean, without noise."""

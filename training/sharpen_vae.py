@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.deepen_vae import above, below, kept
-from training.latents import Latents, load_latents, load_vae
-from training.run import DEMO, arguments, train
+from training.latents import Latents, load_latents, load_vae, save_vae
+from training.run import arguments, train
 from training.train_vae import SHALLOW, hold_anchor
 from training.workers import on_workers, rank
 
@@ -60,16 +60,14 @@ def work(options: Namespace) -> None:
     for theirs, mine in kept(shallow, deep):
         mine.load_state_dict(theirs.state_dict())
         mine.requires_grad_(False)
-    smooth = {"features": 0.0}
 
     def loss_of(step: int, generator: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         loss = pairs.loss(deep, generator)
-        smooth["features"] += 0.02 * (loss.item() - smooth["features"]) if smooth["features"] else loss.item()
-        return loss, smooth
+        return loss, {"features": loss.item()}
 
     best = train("sharpen", deep, loss_of, options, peak=2e-3, decay=0.99)
     if rank() == 0:
-        best.to("cpu", torch.float16).save_pretrained(DEMO / "model" / "vae")
+        save_vae(best)
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from training.crops import Crops
-from training.latents import load_vae
-from training.run import DEMO, arguments, as_pixels, train
+from training.latents import load_vae, save_vae
+from training.run import arguments, as_pixels, train
 from training.train_vae import difference, hold_anchor
 from training.workers import on_workers, rank
 
@@ -37,7 +37,7 @@ def work(options: Namespace) -> None:
 
     best = train("decoder", vae, loss_of, options, peak=1e-3, decay=0.99)
     if rank() == 0:
-        best.to("cpu", torch.float16).save_pretrained(DEMO / "model" / "vae")
+        save_vae(best)
 
 
 def main() -> None:
