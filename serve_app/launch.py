@@ -56,14 +56,15 @@ def main(config_file: str) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     local = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}{prefix.rstrip('/')}"
-    service = Service(config_file)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: service.stopping.set())
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # first: a child of a shell's background job would ignore SIGINT
+        signal.signal(number, lambda *_: stopping.set())
+    service = Service(config_file, stopping)
     sys.stdout.write(f"Starting Ray and the service of {config_file} …\n")
     sys.stdout.flush()
     try:
         problem = service.wait_until_ready(f"{local}/healthz")
-        if problem is None and not service.stopping.is_set():
+        if problem is None and not stopping.is_set():
             key = "YOUR_KEY" if config.access.key_file else "unused"
             header = " -H 'Authorization: Bearer YOUR_KEY'" if config.access.key_file else ""
             name = next(iter(config.models[0].names))
@@ -108,8 +109,9 @@ def check_port(host: str, port: int) -> None:
 class Service:
     """`serve run` as a child process, and what it started."""
 
-    def __init__(self, config_file: str) -> None:
-        self.stopping = threading.Event()
+    def __init__(self, config_file: str, stopping: threading.Event) -> None:
+        """Starts it; `stopping` ends all waiting."""
+        self._stopping = stopping
         environment = {
             # torch takes its thread count from here; Ray would set it to each replica's num_cpus, which is below 1.
             "OMP_NUM_THREADS": str(os.cpu_count()),
@@ -140,7 +142,7 @@ class Service:
         """Returns None when the graph is up or a signal has come, else what went wrong."""
         notice_s = time.monotonic() + NOTICE_INTERVAL_S
         missing: dict[str, str] = {}
-        while not self.stopping.wait(0.25):
+        while not self._stopping.wait(0.25):
             if self._child.poll() is not None:
                 return self._failure("Ray or the service ended early")
             if time.monotonic() > notice_s:
@@ -165,7 +167,7 @@ class Service:
 
     def wait_until_stopped(self) -> str | None:
         """Returns None after a signal, else that the service ended by itself."""
-        while not self.stopping.wait(0.5):
+        while not self._stopping.wait(0.5):
             if self._child.poll() is not None:
                 return f"The service ended by itself, with status {self._child.returncode}."
         return None

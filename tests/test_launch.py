@@ -43,11 +43,11 @@ def config_file(folder: Path, port: int, **args: Any) -> Path:
 
 
 @contextmanager
-def launched(config: Path) -> Iterator[subprocess.Popen[str]]:
-    """`scripts/serve CONFIG`, killed at the end if it is still there."""
+def launched(config: Path, *shell: str) -> Iterator[subprocess.Popen[str]]:
+    """`scripts/serve CONFIG`, in `shell` if one is given, killed at the end if it is still there."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [ROOT / "scripts" / "serve", config],
+        [*shell, ROOT / "scripts" / "serve", config],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -60,6 +60,14 @@ def launched(config: Path) -> Iterator[subprocess.Popen[str]]:
             process.terminate()
 
 
+BACKGROUND = ("bash", "-c", "trap '' INT; exec \"$@\"", "bash")  # a shell's background job ignores Ctrl-C
+
+
+def ignores_ctrl_c(process: psutil.Process) -> bool:
+    (line,) = (line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "SigIgn" in line)
+    return bool(int(line.split()[1], 16) >> (signal.SIGINT - 1) & 1)
+
+
 def read_until(lines: IO[str] | None, text: str) -> str:
     assert lines is not None
     read = ""
@@ -70,10 +78,16 @@ def read_until(lines: IO[str] | None, text: str) -> str:
     raise AssertionError(f"{text!r} was not printed, but:\n{read}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_it_says_how_to_call_it_and_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "shell"),
+    [(signal.SIGINT, ()), (signal.SIGTERM, BACKGROUND)],
+    ids=["Ctrl-C", "SIGTERM, in the background"],
+)
+def test_it_says_how_to_call_it_and_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals, shell: tuple[str, ...]
+) -> None:
     port = free_port()
-    with launched(config_file(tmp_path, port)) as process:
+    with launched(config_file(tmp_path, port), *shell) as process:
         screen = read_until(process.stdout, "Ctrl-C stops it")
         assert f"http://127.0.0.1:{port}" in screen
         assert "curl" in screen
@@ -82,6 +96,7 @@ def test_it_says_how_to_call_it_and_leaves_nothing_behind(tmp_path: Path, number
         assert httpx.get(f"http://127.0.0.1:{port}/healthz").json() == {"status": "ok"}
         started = psutil.Process(process.pid).children(recursive=True)
         assert len(started) > 5
+        assert not any(ignores_ctrl_c(child) for child in started if "run" in child.cmdline()), "it stops by Ctrl-C"
         process.send_signal(number)
         assert process.wait(60) == 0
     deadline_s = time.monotonic() + 10
