@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import deployments
 from deployments.config import CheckpointConfig
 from deployments.contracts import TextToImageJob
 from deployments.diffusion.components import Components
+from serve_app.environment import service_environment
 
 import torch  # isort: skip  (after deployments.diffusion: see there)
 
@@ -17,6 +20,13 @@ CHECKPOINT = CheckpointConfig(path=str(Path(deployments.__file__).parent / "demo
 PROMPT = "a red circle on a blue background"
 GUIDANCE_SCALE = 4.0
 SCHEDULER = "euler"
+
+
+def run_as_the_service_does() -> None:
+    """Starts this command anew with the service's environment variables, unless it has them already."""
+    wanted = service_environment(models=1)
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
 
 
 def make_job(edge_px: int, steps: int, seed: int) -> TextToImageJob:

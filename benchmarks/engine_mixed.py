@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from benchmarks.embedded import CHECKPOINT, draw_with_diffusers, make_job
+from benchmarks.embedded import CHECKPOINT, draw_with_diffusers, make_job, run_as_the_service_does
 from benchmarks.report import percentile, report
 from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.engine import DiffusionEngine
@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    run_as_the_service_does()
 
     components = load_components(CHECKPOINT)
     engine = DiffusionEngine(CHECKPOINT, load=lambda *_: components)

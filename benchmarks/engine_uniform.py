@@ -10,7 +10,7 @@ import asyncio
 import statistics
 import time
 
-from benchmarks.embedded import CHECKPOINT, draw_with_diffusers, make_job
+from benchmarks.embedded import CHECKPOINT, draw_with_diffusers, make_job, run_as_the_service_does
 from benchmarks.report import report
 from deployments.config import EngineConfig
 from deployments.diffusion.components import Components, load_components
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    run_as_the_service_does()
 
     components = load_components(CHECKPOINT)
     engines = {rows: _engine(components, rows, options.size) for rows in (4, 8, 16)}

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path("benchmarks") / "results"  # the commands run in the repository's root
 
 
 def report(name: str, rows: Sequence[Mapping[str, Any]], notes: Mapping[str, Any] | None = None) -> None:
@@ -27,7 +27,7 @@ def report(name: str, rows: Sequence[Mapping[str, Any]], notes: Mapping[str, Any
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     for key, value in (notes or {}).items():
         print(f"{key}: {_text(value)}")
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     about = {"command": _command(), "commit": _commit(), "when": _now(), "machine": _machine()}
     file = RESULTS / f"{name}.json"
     file.write_text(json.dumps({**about, "notes": notes or {}, "rows": rows}, indent=1) + "\n")

@@ -4,7 +4,7 @@ python -m benchmarks.service [--rounds 3] [--pictures 24] [--litserve-python PAT
 
 Saturated: 24 clients in a closed loop, pictures as demo.yaml draws them where a request says nothing. One client: one
 small picture after the other. Mixed: 4 and 30 steps, open loop, Poisson arrivals at a share of what a plain diffusers
-pipeline can do. The systems take turns in every round.
+pipeline can do. The systems take turns in every round; a server runs in its turn alone, as its users would run it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import httpx
 
-from benchmarks.embedded import CHECKPOINT, make_job
+from benchmarks.embedded import CHECKPOINT, make_job, run_as_the_service_does
 from benchmarks.engine_mixed import STEPS, Arrival, make_trace, replay, seconds_per_job
 from benchmarks.report import percentile, report
-from benchmarks.servers import servers
+from benchmarks.servers import Server, servers
 from deployments.contracts import Done
 from deployments.diffusion.engine import DiffusionEngine
 
@@ -42,13 +43,12 @@ def main() -> None:
     parser.add_argument("--load", type=float, default=0.7)
     parser.add_argument("--litserve-python", help="a Python that can import litserve and this project")
     options = parser.parse_args()
-    with servers(options.litserve_python) as running:
-        asyncio.run(_measure(options, running))
+    run_as_the_service_does()
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_measure(options, servers(folder, options.litserve_python)))
 
 
-async def _measure(options: argparse.Namespace, running: list[Any]) -> None:
-    for server in running:
-        await server.wait_until_ready()
+async def _measure(options: argparse.Namespace, measured: list[Server]) -> None:
     engine = DiffusionEngine(CHECKPOINT)
     encode_s: list[float] = []
 
@@ -57,34 +57,38 @@ async def _measure(options: argparse.Namespace, running: list[Any]) -> None:
             if isinstance(event, Done):
                 encode_s.append(event.response.stages_s["encode"])
 
-    async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None)) as client:
+    names = ["engine alone", *(server.name for server in measured)]
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    single: dict[str, list[float]] = {name: [] for name in names}
+    mixed: dict[str, list[tuple[int, float]]] = {name: [] for name in names}
+    over_s: list[float] = []
+    cpu_s: defaultdict[str, float] = defaultdict(float)
+    per_job_s = await asyncio.to_thread(seconds_per_job, engine._components)
 
-        def over_http(server: Any) -> Draw:
-            return lambda edge_px, steps, seed: server.draw(client, edge_px, steps, seed)
+    async def load(name: str, draw: Draw) -> None:
+        rates[name].append(await _saturate(draw, options.pictures))
+        mixed[name] += await replay(trace, partial(_arrive, draw))
 
-        systems: dict[str, Draw] = {"engine alone": with_engine}
-        systems |= {server.name: over_http(server) for server in running}
-        rates: dict[str, list[float]] = {name: [] for name in systems}
-        single: dict[str, list[float]] = {name: [] for name in systems}
-        mixed: dict[str, list[tuple[int, float]]] = {name: [] for name in systems}
-        cpu_s: defaultdict[str, float] = defaultdict(float)
-        per_job_s = await asyncio.to_thread(seconds_per_job, engine._components)
-        for round_index in range(options.rounds):
-            trace = make_trace(options.pictures, options.load / per_job_s, seed=round_index)
-            before = running[0].cpu_s()
-            for name, draw in systems.items():
-                rates[name].append(await _saturate(draw, options.pictures))
-            for process, seconds in running[0].cpu_s().items():
-                cpu_s[process] += seconds - before.get(process, 0)
-            for _ in range(options.pictures // 2):
-                for name, draw in systems.items():
-                    single[name].append(await _one(draw))
-            for name, draw in systems.items():
-                mixed[name] += await replay(trace, partial(_arrive, draw))
+    for round_index in range(options.rounds):
+        trace = make_trace(options.pictures, options.load / per_job_s, seed=round_index)
+        await load("engine alone", with_engine)
+        for server in measured:
+            async with server, httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None)) as client:
+                draw = partial(server.draw, client)
+                for _ in range(options.pictures // 2):
+                    single["engine alone"].append(own_s := await _one(with_engine))
+                    single[server.name].append(its_s := await _one(draw))
+                    if server is measured[0]:
+                        over_s.append(its_s - own_s)
+                before = server.cpu_s()
+                await load(server.name, draw)
+                if server is measured[0]:
+                    for process, seconds in server.cpu_s().items():
+                        cpu_s[process] += seconds - before.get(process, 0)
     engine.close()
 
     rows = []
-    for name in systems:
+    for name in names:
         short = [seconds for steps, seconds in mixed[name] if steps == min(STEPS)]
         everyone = [seconds for _, seconds in mixed[name]]
         rows.append(
@@ -97,15 +101,14 @@ async def _measure(options: argparse.Namespace, running: list[Any]) -> None:
                 "mixed: p95 s of short": percentile(short, 95),
             }
         )
-    over = [other - own for own, other in zip(single["engine alone"], single["service"], strict=True)]
     notes = {
         "service / engine alone, pictures/s": statistics.median(
             other / own for own, other in zip(rates["engine alone"], rates["service"], strict=True)
         ),
-        "service - engine alone, one client, p50 ms": 1000 * statistics.median(over),
+        "service - engine alone, one client, p50 ms": 1000 * statistics.median(over_s),
         "PNG encoding in both, p50 ms": 1000 * statistics.median(encode_s),
         "CPU ms a picture by the service's processes": {
-            name: round(1000 * seconds / options.pictures / options.rounds, 1)
+            name: round(1000 * seconds / 2 / options.pictures / options.rounds, 1)
             for name, seconds in sorted(cpu_s.items(), key=lambda item: -item[1])[:6]
         },
         "load": options.load,

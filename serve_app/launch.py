@@ -21,6 +21,7 @@ import yaml
 from pydantic import ValidationError
 
 from serve_app.config import AppConfig
+from serve_app.environment import service_environment
 
 NOTICE_INTERVAL_S = 60
 """How often it says what it still waits for."""
@@ -59,7 +60,7 @@ def main(config_file: str) -> int:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # first: a child of a shell's background job would ignore SIGINT
         signal.signal(number, lambda *_: stopping.set())
-    service = Service(config_file, stopping)
+    service = Service(config_file, len(config.models), stopping)
     sys.stdout.write(f"Starting Ray and the service of {config_file} …\n")
     sys.stdout.flush()
     try:
@@ -109,28 +110,15 @@ def check_port(host: str, port: int) -> None:
 class Service:
     """`serve run` as a child process, and what it started."""
 
-    def __init__(self, config_file: str, stopping: threading.Event) -> None:
-        """Starts it; `stopping` ends all waiting."""
+    def __init__(self, config_file: str, models: int, stopping: threading.Event) -> None:
+        """Starts it with the file's number of models; `stopping` ends all waiting."""
         self._stopping = stopping
-        environment = {
-            # torch takes its thread count from here; Ray would set it to each replica's num_cpus, which is below 1.
-            "OMP_NUM_THREADS": str(os.cpu_count()),
-            # Several engines share the cores: a thread that waits by spinning takes its core from another's work.
-            "OMP_WAIT_POLICY": "PASSIVE",
-            # Serve's controller looks after its replicas ten times a second, which costs a fifth of a core.
-            "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",
-            # A proxy that is not ready after three times this is killed, which a busy machine may take to start one.
-            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-            **os.environ,
-        }
         self._child = subprocess.Popen(
             [sys.executable, "-m", "ray.serve.scripts", "run", "--address", "local", config_file],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=environment,
+            env={**service_environment(models), **os.environ},
             start_new_session=True,  # Ctrl-C goes to this process alone, which then stops the child in order
         )
         self._before_ready: deque[str] | None = deque(maxlen=60)

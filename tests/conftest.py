@@ -13,12 +13,10 @@ import openai
 import pytest
 import yaml
 
-# Ray's threads would otherwise be set by each replica's num_cpus.
-os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+from serve_app.environment import service_environment
+
+# Before Ray and torch are imported. Tests wait for the controller more often than for anything else.
+os.environ.update({**service_environment(models=1), "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.1", **os.environ})
 
 import ray
 from ray import serve

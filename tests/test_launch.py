@@ -18,6 +18,7 @@ import psutil
 import pytest
 import yaml
 
+from serve_app.environment import service_environment
 from tests.conftest import fake_config
 from tests.test_files import ROOT
 
@@ -45,7 +46,8 @@ def config_file(folder: Path, port: int, **args: Any) -> Path:
 @contextmanager
 def launched(config: Path, *shell: str) -> Iterator[subprocess.Popen[str]]:
     """`scripts/serve CONFIG`, in `shell` if one is given, killed at the end if it is still there."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    unset = service_environment(models=1)
+    environment = {name: value for name, value in os.environ.items() if name not in unset} | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [*shell, ROOT / "scripts" / "serve", config],
         stdout=subprocess.PIPE,
@@ -97,6 +99,10 @@ def test_it_says_how_to_call_it_and_leaves_nothing_behind(
         started = psutil.Process(process.pid).children(recursive=True)
         assert len(started) > 5
         assert not any(ignores_ctrl_c(child) for child in started if "run" in child.cmdline()), "it stops by Ctrl-C"
+        replicas = [child for child in started if "ServeReplica" in "".join(child.cmdline())]
+        assert len(replicas) >= 5
+        for name, value in service_environment(models=1).items():
+            assert {child.environ().get(name) for child in replicas} == {value}, name
         process.send_signal(number)
         assert process.wait(60) == 0
     deadline_s = time.monotonic() + 10

@@ -1,0 +1,31 @@
+"""Environment variables for Ray's processes. OpenMP and glibc read theirs when a process starts, and only then."""
+
+from __future__ import annotations
+
+import os
+
+_ENGINES = 3
+"""Engine processes of a model: one draws, one edits, one takes poses."""
+
+
+def service_environment(models: int) -> dict[str, str]:
+    """What a service with so many models runs under where nothing else is set; measured by `benchmarks.environment`."""
+    threads = max(1, (os.cpu_count() or 1) // (_ENGINES * models))
+    return {
+        # Threads of a torch operation. With more of them than cores in all, each waits for one that is not running.
+        # Ray would set the number to each replica's num_cpus, which is below 1.
+        "OMP_NUM_THREADS": str(threads),
+        # A thread that waits spins for some microseconds, and then leaves its core to others.
+        "GOMP_SPINCOUNT": "1000",
+        # glibc returns large blocks to the system, which then clears them page by page for the next layer. One heap
+        # that keeps up to 1 GiB of what was freed spares a decode on a CPU a third to a half of its time.
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(2**30),
+        # Serve's controller looks after its replicas ten times a second, which costs a fifth of a core.
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",
+        # A proxy that is not ready after three times this is killed, which a busy machine may take to start one.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    }
