@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import deployments
-from deployments.config import CheckpointConfig
+from deployments.config import CheckpointConfig, EngineConfig
 from deployments.contracts import TextToImageJob
 from deployments.diffusion.components import Components
 from serve_app.environment import service_environment
@@ -17,6 +17,7 @@ from serve_app.environment import service_environment
 import torch  # isort: skip  (after deployments.diffusion: see there)
 
 CHECKPOINT = CheckpointConfig(path=str(Path(deployments.__file__).parent / "demo" / "model"), dtype="float32")
+ENGINE = EngineConfig(channels_last=True, budget=8192)  # as in demo.yaml
 PROMPT = "a red circle on a blue background"
 GUIDANCE_SCALE = 4.0
 SCHEDULER = "euler"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from benchmarks.embedded import CHECKPOINT, draw_with_diffusers, make_job, run_as_the_service_does
+from benchmarks.embedded import CHECKPOINT, ENGINE, draw_with_diffusers, make_job, run_as_the_service_does
 from benchmarks.report import percentile, report
 from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.engine import DiffusionEngine
@@ -87,7 +87,7 @@ def main() -> None:
     run_as_the_service_does()
 
     components = load_components(CHECKPOINT)
-    engine = DiffusionEngine(CHECKPOINT, load=lambda *_: components)
+    engine = DiffusionEngine(CHECKPOINT, ENGINE, load=lambda *_: components)
 
     async def with_engine(arrival: Arrival) -> None:
         async for _ in engine.submit(make_job(arrival.edge_px, arrival.steps, arrival.seed)):

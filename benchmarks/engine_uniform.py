@@ -10,9 +10,8 @@ import asyncio
 import statistics
 import time
 
-from benchmarks.embedded import CHECKPOINT, draw_with_diffusers, make_job, run_as_the_service_does
+from benchmarks.embedded import CHECKPOINT, ENGINE, draw_with_diffusers, make_job, run_as_the_service_does
 from benchmarks.report import report
-from deployments.config import EngineConfig
 from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.engine import DiffusionEngine
 from deployments.encoding import encode_picture
@@ -32,7 +31,7 @@ def main() -> None:
     run_as_the_service_does()
 
     components = load_components(CHECKPOINT)
-    engines = {rows: _engine(components, rows, options.size) for rows in (4, 8, 16)}
+    engines = {rows: _engine(components, rows, options.size) for rows in (8, 16, 32)}
     systems = {f"diffusers, batches of {batch}": ("diffusers", batch) for batch in BATCHES}
     systems |= {f"engine, {rows} rows": ("engine", rows) for rows in engines}
     rates: dict[str, list[float]] = {name: [] for name in systems}
@@ -64,7 +63,7 @@ def main() -> None:
 
 def _engine(components: Components, rows: int, edge_px: int) -> DiffusionEngine:
     budget = rows * (edge_px // components.latent_scale) ** 2
-    return DiffusionEngine(CHECKPOINT, EngineConfig(budget=budget), load=lambda *_: components)
+    return DiffusionEngine(CHECKPOINT, ENGINE.model_copy(update={"budget": budget}), load=lambda *_: components)
 
 
 async def _draw_all(engine: DiffusionEngine, edge_px: int, steps: int, pictures: int) -> None:

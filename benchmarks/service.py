@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 import httpx
 
-from benchmarks.embedded import CHECKPOINT, make_job, run_as_the_service_does
+from benchmarks.embedded import CHECKPOINT, ENGINE, make_job, run_as_the_service_does
 from benchmarks.engine_mixed import STEPS, Arrival, make_trace, replay, seconds_per_job
 from benchmarks.report import percentile, report
 from benchmarks.servers import Server, servers
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 async def _measure(options: argparse.Namespace, measured: list[Server]) -> None:
-    engine = DiffusionEngine(CHECKPOINT)
+    engine = DiffusionEngine(CHECKPOINT, ENGINE)
     encode_s: list[float] = []
 
     async def with_engine(edge_px: int, steps: int, seed: int) -> None:

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 ROWS_CPU, ROWS_GPU = 1, 16
 """Rows of the checkpoint's own size beyond which a pass only takes longer. SDXL at 1024 x 1024 nearly fills a GPU with
-two; on a CPU the embedded model is slower with more than one (benchmarks/README.md).
+two; a CPU with one, at a memory that a laptop has. The embedded model gains from eight, so demo.yaml says so.
 """
 
 
