@@ -12,7 +12,7 @@ from training.models import build_scheduler
 from training.skeletons import draw_skeleton
 
 SIDES = (256, 512, 1024)
-_STEPS = {256: 0.5, 512: 0.4, 1024: 0.1}  # shares of the steps
+_STEPS = {256: 0.3, 512: 0.2, 1024: 0.5}  # shares of the steps
 _ROWS = {256: 2.0, 512: 1.0, 1024: 1 / 4}  # of the batch
 _MIDDLE = {256: 380.0, 512: 450.0, 1024: 540.0}  # the timestep where a size's outlines are decided
 _SPREAD, _EVEN = 160.0, 0.35  # deviation around the middle; share of timesteps that are drawn evenly

@@ -1,4 +1,7 @@
-"""Goes on with the decoder alone: the latents stay as they are, so the denoiser that knows them does too."""
+"""Goes on with the decoder alone: the latents stay as they are, so the denoiser that knows them does too.
+
+Its lowest level stays too: pixels taught it to blur the limbs that it had learned to see in `sharpen_vae`.
+"""
 
 from argparse import Namespace
 
@@ -20,8 +23,10 @@ def work(options: Namespace) -> None:
     """What each worker does; the first one writes the result."""
     torch.manual_seed(options.seed)
     vae = load_vae(options.device)
-    vae.decoder.requires_grad_(True)
-    vae.post_quant_conv.requires_grad_(True)
+    _, second, *others = vae.decoder.up_blocks
+    for part in (second.resnets[1], second.upsamplers, *others, vae.decoder.conv_norm_out, vae.decoder.conv_out):
+        part.requires_grad_(True)
+    second.resnets[1].norm1.requires_grad_(False)  # torch crashes where this learns and nothing below
     hold_anchor(vae)
     crops = Crops(options.seed + 1, _SIDES)
 
@@ -35,7 +40,7 @@ def work(options: Namespace) -> None:
             restored = vae.decode(latents + noise).sample
         return difference(restored.float(), pixels)
 
-    best = train("decoder", vae, loss_of, options, peak=1e-3, decay=0.99)
+    best = train("decoder", vae, loss_of, options, peak=5e-4, decay=0.99)
     if rank() == 0:
         save_vae(best)
 
