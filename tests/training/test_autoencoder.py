@@ -8,6 +8,7 @@ from torch import Tensor
 
 from training.deepen_vae import above, below, deepened
 from training.latents import Latents
+from training.scenes import sample_scene
 from training.sharpen_vae import Pairs
 from training.train_vae import build_vae, hold_anchor
 
@@ -66,4 +67,5 @@ def latents(side_px: int) -> Latents:
     """Of a few flat pictures, and of the same before an edit."""
     colors: Tensor = torch.randn(16, 4, 1, 1, generator=torch.Generator().manual_seed(3)).half()
     rows = colors.expand(-1, -1, side_px // 32, side_px // 32)
-    return Latents(side_px, [], rows, -rows)
+    generator = np.random.default_rng(3)
+    return Latents(side_px, [sample_scene(generator) for _ in colors], rows, -rows)
