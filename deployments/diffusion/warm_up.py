@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 ROWS_CPU, ROWS_GPU = 1, 16
 """Rows of the checkpoint's own size beyond which a pass only takes longer. SDXL at 1024 x 1024 nearly fills a GPU with
-two; a CPU with one, at a memory that a laptop has. The embedded model gains from eight, so demo.yaml says so.
+two. One on a CPU keeps SDXL within little memory; the embedded model gains from eight, so demo.yaml has its own budget.
 """
 
 
