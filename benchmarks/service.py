@@ -2,7 +2,7 @@
 
 python -m benchmarks.service [--rounds 3] [--pictures 24] [--litserve-python PATH]
 
-Saturated: 24 clients in a closed loop, pictures as demo.yaml draws them where a request says nothing. One client: one
+Saturated: 48 clients in a closed loop, pictures as demo.yaml draws them where a request says nothing. One client: one
 small picture after the other. Mixed: 4 and 30 steps, open loop, Poisson arrivals at a share of what a plain diffusers
 pipeline can do. The systems take turns in every round; a server runs in its turn alone, as its users would run it.
 """
@@ -30,7 +30,7 @@ from deployments.diffusion.engine import DiffusionEngine
 
 UNIFORM = (512, 12)  # edge_px and steps that demo.yaml draws where a request says nothing of them
 SMALL = (256, 6)
-CLIENTS = 24  # three passes' worth: with one, all pictures end together and the engine idles while they travel
+CLIENTS = 48  # three passes' worth: with one, all pictures end together and the engine idles while they travel
 
 Draw: TypeAlias = Callable[[int, int, int], Awaitable[None]]
 """(edge_px, steps, seed) → a picture."""

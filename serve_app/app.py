@@ -49,9 +49,9 @@ def wire(config: AppConfig, build_engine: EngineBuilder, build_estimator: Estima
             name=name,
             autoscaling_config={"min_replicas": 1, "max_replicas": 1},
             ray_actor_options={"num_cpus": 0.2},
-            # The engine batches what it holds, so it should hold more than one batch, and not so many jobs that a new
-            # replica would find nothing left to do.
-            max_ongoing_requests=16,
+            # The engine batches what it holds: two passes' worth, so that it fills the next while the last one's
+            # pictures travel; and not so many jobs that a new replica would find nothing left to do.
+            max_ongoing_requests=32,
             max_queued_requests=64,
             graceful_shutdown_timeout_s=grace_s,
             health_check_period_s=5,

@@ -76,7 +76,7 @@ def test_the_sdk_waits_and_tries_again_when_the_queue_is_full(deploy: Deploy, tm
     async def flood() -> list[Any]:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=20) as client:
             return await asyncio.gather(
-                *(client.images.generate(model="dall-e-2", prompt="sleep=0.5") for _ in range(100))
+                *(client.images.generate(model="dall-e-2", prompt="sleep=0.5") for _ in range(130))
             )
 
-    assert len(asyncio.run(flood())) == 100
+    assert len(asyncio.run(flood())) == 130
