@@ -20,6 +20,8 @@ os.environ.update({**service_environment(models=1), "RAY_SERVE_CONTROL_LOOP_INTE
 
 import ray
 from ray import serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
 
 from serve_app.app import build_app, wire
 from serve_app.config import AppConfig
@@ -103,6 +105,19 @@ def deploy(serve_url: str) -> Iterator[Deploy]:
     yield deploy
     for name in set(names):
         serve.delete(name)
+
+
+def deploy_as_file(name: str, config: AppConfig, deployments: list[dict[str, Any]]) -> None:
+    """Serves fake engines at the route `/name` as a Serve YAML file does, with its settings of single deployments."""
+    application = {
+        "name": name,
+        "route_prefix": f"/{name}",
+        "import_path": "tests.fakes:build_fake_app",
+        "args": config.model_dump(mode="json"),
+        "deployments": deployments,
+    }
+    client = _get_global_client()
+    client.deploy_apps(ServeDeploySchema.model_validate({"applications": [application]}), _blocking=True)
 
 
 @pytest.fixture(scope="session")

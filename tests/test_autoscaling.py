@@ -12,10 +12,8 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 from ray import serve
-from ray.serve.context import _get_global_client
-from ray.serve.schema import ServeDeploySchema
 
-from tests.conftest import fake_config
+from tests.conftest import deploy_as_file, fake_config
 
 PIPELINES = ("TextToImage", "ImageEdit", "PoseControl")
 REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -52,15 +50,7 @@ def scaled_url(serve_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     pipelines = [
         {"name": name, "ray_actor_options": {"num_gpus": 1}, "autoscaling_config": scaling} for name in PIPELINES
     ]
-    application = {
-        "name": "scaled",
-        "route_prefix": "/scaled",
-        "import_path": "tests.fakes:build_fake_app",
-        "args": fake_config(tmp_path_factory.mktemp("scaled")).model_dump(mode="json"),
-        "deployments": pipelines,
-    }
-    client = _get_global_client()
-    client.deploy_apps(ServeDeploySchema.model_validate({"applications": [application]}), _blocking=True)
+    deploy_as_file("scaled", fake_config(tmp_path_factory.mktemp("scaled")), pipelines)
     wait_until(dict.fromkeys(PIPELINES, 1))
     yield f"{serve_url}/scaled"
     serve.delete("scaled")

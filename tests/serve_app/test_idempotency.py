@@ -13,8 +13,9 @@ import httpx
 import openai
 import psutil
 import pytest
+from ray import serve
 
-from tests.conftest import Deploy, fake_config
+from tests.conftest import Deploy, deploy_as_file, fake_config
 from tests.openai_errors import assert_openai_error
 from tests.pictures import drawing, encoded
 from tests.serve_app.test_failures import wait_for
@@ -148,9 +149,30 @@ def test_a_killed_ingress_replica_is_taken_over_from(deploy: Deploy, tmp_path: P
     assert httpx.post(url, json=body, headers=key).headers["idempotent-replayed"] == "true"
 
 
+def test_two_ingress_replicas_draw_once(serve_url: str, tmp_path: Path, key: dict[str, str]) -> None:
+    starts = tmp_path / "starts"
+    deploy_as_file("two", fake_config(tmp_path), [{"name": "Ingress", "num_replicas": 2, "autoscaling_config": None}])
+    try:
+        assert len(replicas("two:Ingress")) == 2
+        body = {"prompt": f"sleep=1 count={starts}", "model": "dall-e-2"}
+        with ThreadPoolExecutor(12) as pool:
+            url = f"{serve_url}/two{GENERATIONS}"
+            answers = list(pool.map(lambda _: httpx.post(url, json=body, headers=key, timeout=60), range(12)))
+    finally:
+        serve.delete("two")
+    assert [answer.status_code for answer in answers] == [200] * 12
+    assert len({answer.text for answer in answers}) == 1
+    assert starts.read_text() == "1"
+
+
+def replicas(deployment: str) -> list[psutil.Process]:
+    """The replicas of a deployment of this test session's Ray."""
+    return [p for p in psutil.Process().children(recursive=True) if f"ServeReplica:{deployment}" in p.name()]
+
+
 def kill_replica(deployment: str) -> None:
     """Kills the replicas of a deployment of this test session's Ray."""
-    replicas = [p for p in psutil.Process().children(recursive=True) if f"ServeReplica:{deployment}" in p.name()]
-    assert replicas
-    for replica in replicas:
+    found = replicas(deployment)
+    assert found
+    for replica in found:
         replica.kill()
