@@ -33,11 +33,15 @@ class KeyRing:
         """Reads `file`.
 
         Raises:
-            ValueError: it is missing or broken; says which line.
+            ValueError: it is missing, holds no key or a line that is none; says which.
         """
         self._file = file
         self._version = _version(file)
-        self._entries = read_key_file(file)
+        self._entries, broken_lines = read_key_file(file)
+        if broken_lines:
+            raise ValueError(f"API key file {file}, {_not_entries(broken_lines)}")
+        if not self._entries:
+            raise ValueError(f"API key file {file} holds no key; `python -m serve_app.access new NAME` makes one")
 
     def check(self, authorization: str | None) -> str:
         """The name of the key in an `Authorization` header.
@@ -70,10 +74,17 @@ class KeyRing:
             return
         self._version = version
         try:
-            self._entries = read_key_file(self._file)
-            logger.info("read the API keys again: %d keys", len(self._entries))
+            self._entries, broken_lines = read_key_file(self._file)
         except ValueError as error:
             logger.error("the API keys from before stay in force: %s", error)
+            return
+        logger.info("read the API keys again: %d keys", len(self._entries))
+        if broken_lines:  # a key that was taken out must not live on because of another line
+            logger.error("API key file %s, %s; the other lines count", self._file, _not_entries(broken_lines))
+
+
+def _not_entries(lines: tuple[int, ...]) -> str:
+    return f"line {', '.join(map(str, lines))}: must be a name and a SHA-256 in 64 hex digits"
 
 
 def _version(file: Path) -> tuple[int, int, int] | None:

@@ -20,26 +20,31 @@ class Entry(NamedTuple):
     """64 hex digits, lower case."""
 
 
-def read_key_file(file: Path) -> tuple[Entry, ...]:
-    """The entries of a key file.
+class KeyFile(NamedTuple):
+    """What a key file says."""
+
+    entries: tuple[Entry, ...]
+    broken_lines: tuple[int, ...]
+    """Numbers, from 1, of lines that are neither an entry nor empty nor a comment."""
+
+
+def read_key_file(file: Path) -> KeyFile:
+    """Reads a key file.
 
     Raises:
-        ValueError: the file is missing, holds no key or a line that is none; says which.
+        ValueError: it is missing or no text; says which.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"API key file {file} can't be read: {error}") from error
-    entries = []
+    entries, broken_lines = [], []
     for number, line in enumerate(map(str.strip, lines), 1):
-        if line and not line.startswith("#"):
-            match = LINE.fullmatch(line)
-            if match is None:
-                raise ValueError(f"API key file {file}, line {number}: must be a name and a SHA-256 in 64 hex digits")
+        if match := LINE.fullmatch(line):
             entries.append(Entry(match[1], match[2].lower()))
-    if not entries:
-        raise ValueError(f"API key file {file} holds no key; `python -m serve_app.access new NAME` makes one")
-    return tuple(entries)
+        elif line and not line.startswith("#"):
+            broken_lines.append(number)
+    return KeyFile(tuple(entries), tuple(broken_lines))
 
 
 def key_hash(key: str) -> str:
