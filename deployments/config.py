@@ -35,7 +35,8 @@ class EngineConfig(Settings):
         None,
         gt=0,
         description="Most UNet rows x latent pixels of one forward pass; a picture that is larger is refused. Unset: "
-        "rows of the checkpoint's own size, 1 on a CPU and 16 on a GPU, and there what the memory holds.",
+        "rows of the checkpoint's own size, 1 on a CPU and 16 on a GPU, and there no more than the memory holds for "
+        "the largest of `warm_up_sizes`.",
     )
     overtaking: float = Field(
         4.0,
@@ -65,5 +66,7 @@ class EngineConfig(Settings):
         (1, 2, 4, 6, 8, 12, 16), description="With `compile`: the row counts that a forward pass is padded to."
     )
     cache_dir: str | None = Field(
-        None, description="Folder that keeps compiled kernels and the memory probe's result between starts."
+        None,
+        description="Folder that keeps compiled kernels and the memory probe's result between starts. Unset: "
+        "`sdxl-serve` in the Hugging Face home.",
     )

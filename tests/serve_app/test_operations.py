@@ -54,11 +54,11 @@ def test_metrics_count_requests_pictures_and_stages(http: httpx.Client) -> None:
     port = ray.nodes()[0]["MetricsExportPort"]
     deadline_s = time.monotonic() + 60
     wanted = {
-        "ray_images_requests",
-        "ray_images_pictures",
-        "ray_images_stage_seconds_bucket",
-        "ray_images_engine_rows",
-        "ray_images_engine_waiting",
+        "ray_images_requests_total{",
+        "ray_images_pictures_total{",
+        "ray_images_stage_seconds_bucket{",
+        "ray_images_engine_rows{",
+        "ray_images_engine_waiting{",
     }
     while wanted and time.monotonic() < deadline_s:
         text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
