@@ -31,9 +31,13 @@ def require_key(ingress: Ingress) -> Callable[[Request], Awaitable[None]]:
 def _is_local(request: Request, cors_origins: Sequence[str]) -> bool:
     """Whether caller and name are this machine's, and no page from elsewhere calls through this machine's browser."""
     origin = request.headers.get("origin")
+    try:
+        origin_host = urlsplit(origin or "").hostname
+    except ValueError:  # no URL at all
+        return False
     return (
         request.client is not None
         and request.client.host in LOOPBACK
         and request.url.hostname in LOOPBACK
-        and (origin is None or urlsplit(origin).hostname in LOOPBACK or origin in cors_origins)
+        and (origin is None or origin_host in LOOPBACK or origin in cors_origins)
     )

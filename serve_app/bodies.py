@@ -8,14 +8,19 @@ from typing import Any, NamedTuple
 from fastapi import Request
 from pydantic_core import from_json
 from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
 from serve_app.errors import InvalidRequest, UnsupportedMediaType
+from serve_app.schemas import short
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+
+MAX_JSON_VALUES = 100_000
+"""A value of a byte or two takes forty times its size in memory. Base64 has none of the signs that are counted."""
 
 NUMERIC_FIELDS = frozenset(
     {"n", "seed", "steps", "guidance_scale", "strength", "controlnet_scale", "output_compression", "partial_images"}
@@ -38,12 +43,15 @@ async def read_json(request: Request) -> dict[str, Any]:
 
     Raises:
         UnsupportedMediaType: the content type is not application/json.
-        InvalidRequest: malformed JSON (NaN, lone surrogates and endless nesting included), or not an object.
-        BodyTooLarge: see `middleware.py`.
+        InvalidRequest: malformed JSON (NaN, lone surrogates and endless nesting included), not an object, or one of
+            too many values.
+        BodyTooLarge, BodyTooSlow: see `body_limit.py`.
     """
     if media_type(request) != "application/json":
         raise UnsupportedMediaType(f"Send Content-Type: application/json; got {media_type(request)!r}.")
     body = await request.body()
+    if sum(body.count(sign) for sign in (b"[", b"{", b",")) > MAX_JSON_VALUES:
+        raise InvalidRequest(f"The body has more than {MAX_JSON_VALUES} values.")
     try:
         fields = from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -57,11 +65,16 @@ async def read_form(request: Request, max_files: int = 32) -> Form:
     """The body's text fields, without empty ones, and its files by field name (`image[]` counts as `image`).
 
     Raises:
-        UnsupportedMediaType: the content type is not multipart/form-data.
+        UnsupportedMediaType: the content type is not multipart/form-data, or its text is not in UTF-8.
         InvalidRequest: broken multipart, a field given twice.
+        BodyTooLarge, BodyTooSlow: see `body_limit.py`.
     """
     if media_type(request) != "multipart/form-data":
         raise UnsupportedMediaType(f"Send Content-Type: multipart/form-data; got {media_type(request)!r}.")
+    # Starlette hands it to `bytes.decode`, where some codecs take minutes and others give lone surrogates.
+    charset = parse_options_header(request.headers["content-type"])[1].get(b"charset", b"utf-8")
+    if charset.lower() not in (b"utf-8", b"utf8", b"us-ascii"):
+        raise UnsupportedMediaType(f"Send the fields in UTF-8; got the charset {short(charset.decode('latin-1'))}.")
     form = Form({}, {})
     try:
         async with request.form(max_files=max_files, max_fields=256) as parts:

@@ -134,6 +134,7 @@ class LimitsConfig(Settings):
 
     max_prompt_chars: int = Field(32_000, ge=1, description="Longest prompt and negative prompt, in characters.")
     max_body_bytes: int = Field(64 * 2**20, ge=1024, description="Largest request body.")
+    body_timeout_s: float = Field(120, gt=0, description="A request body that takes longer to arrive is 408.")
     max_bodies_bytes: int = Field(
         2**30, ge=1024, description="Largest bodies of all running requests of an ingress together; beyond it 429."
     )

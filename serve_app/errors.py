@@ -38,6 +38,10 @@ class BodyTooLarge(contracts.ServiceError):
     """The body is over `limits.max_body_bytes`."""
 
 
+class BodyTooSlow(contracts.ServiceError):
+    """The body was not there after `limits.body_timeout_s`."""
+
+
 class NotLoopback(contracts.ServiceError):
     """No API keys are configured, and the caller is on another machine."""
 
@@ -93,6 +97,7 @@ TABLE = ErrorTable(
         UrlForged: Row(403, "invalid_request_error", "invalid_signature"),
         contracts.PictureNotFound: Row(404, "invalid_request_error", "image_not_found"),
         UnknownModel: Row(404, "invalid_request_error", "model_not_found"),
+        BodyTooSlow: Row(408, "invalid_request_error", "body_too_slow"),
         Interrupted: Row(409, "invalid_request_error", "interrupted", retry=False),
         KeyReused: Row(409, "invalid_request_error", "idempotency_key_reused", retry=False),
         UrlExpired: Row(410, "invalid_request_error", "url_expired"),

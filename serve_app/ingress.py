@@ -17,6 +17,7 @@ from serve_app.access import KeyRing
 from serve_app.answers import Answers, Operation, completed_images, partial_image
 from serve_app.catalog import Catalog
 from serve_app.config import AppConfig
+from serve_app.decoding import Decoding
 from serve_app.dispatch import Dispatch, Pipelines
 from serve_app.health import GraphHealth
 from serve_app.idempotency import Idempotency
@@ -47,6 +48,7 @@ class Ingress:
         self.config = config
         self.catalog = Catalog(config)
         self.jobs = JobBuilder(config)
+        self.decoding = Decoding(config.limits.request_timeout_s)
         self.signer = UrlSigner(url_keys, config.storage.url_ttl_s)
         self.keys = KeyRing(Path(config.access.key_file)) if config.access.key_file else None
         if self.keys is None:

@@ -18,6 +18,8 @@ from serve_app.signing import UrlExpired, UrlForged
 if TYPE_CHECKING:
     from serve_app.ingress import Ingress
 
+_MAX_URL_CHARS = 2048  # an image URL of this service has some 200
+
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
@@ -79,6 +81,8 @@ async def _own_picture(url: str, param: str, ingress: Ingress) -> bytes:
         f"the network. Got {short(url)}.",
         param,
     )
+    if len(url) > _MAX_URL_CHARS:
+        raise foreign
     try:
         parts = urlsplit(url)
         query = parse_qs(parts.query)

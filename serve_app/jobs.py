@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from deployments.contracts import ImageEditJob, Pixels, PoseControlJob, TextToImageJob
+from deployments.contracts import ImageEditJob, PoseControlJob, TextToImageJob
 from deployments.schedulers import SCHEDULERS
 from serve_app import choices
 from serve_app.catalog import Entry
@@ -21,7 +21,7 @@ from serve_app.schemas import (
     VariationRequest,
     invalid,
 )
-from serve_app.uploads import read_mask, read_picture, upright_size_px
+from serve_app.uploads import UploadedMask, UploadedPicture
 
 POSE_USER = "cn"
 """The `user` that asks for a pose-guided edit, as the reference has it."""
@@ -72,14 +72,16 @@ class JobBuilder:
             _check_pose(wire, entry, mask)
             scale = first_set(wire.controlnet_scale, fidelity.controlnet_scale, model.controlnet_scale)
             common = self._common(wire, entry, fidelity, request_id, now_s, controlnet_scale=scale)
-            return self._order(wire, entry, PoseControlJob(**common, image=self._read(image, common)))
+            picture = self._decode(image)
+            return self._order(wire, entry, PoseControlJob(**common, image=picture.fitted(*_render_px(common))))
         if wire.controlnet_scale is not None:
             raise InvalidRequest("'controlnet_scale' has no effect on an edit without user=cn.", "controlnet_scale")
         strength = model.strength if mask is None else model.mask_strength
         strength = first_set(wire.strength, fidelity.strength, strength)
         common = self._common(wire, entry, fidelity, request_id, now_s, strength=strength)
-        masked = {} if mask is None else self._masked(image, mask, common)
-        return self._order(wire, entry, ImageEditJob(**common, image=self._read(image, common), **masked))
+        picture = self._decode(image)
+        masked = {} if mask is None else self._masked(picture, mask, common)
+        return self._order(wire, entry, ImageEditJob(**common, image=picture.fitted(*_render_px(common)), **masked))
 
     def variation(self, wire: VariationRequest, entry: Entry, image: bytes, request_id: str, now_s: float) -> Order:
         """The order of a variation: img2img without a prompt. Decodes `image`: call it off the event loop.
@@ -89,26 +91,19 @@ class JobBuilder:
         """
         strength = first_set(wire.strength, entry.model.strength)
         common = self._common(wire, entry, Style(), request_id, now_s, strength=strength)
-        return self._order(wire, entry, ImageEditJob(**common, image=self._read(image, common)))
+        picture = self._decode(image).fitted(*_render_px(common))
+        return self._order(wire, entry, ImageEditJob(**common, image=picture))
 
-    def _read(self, image: bytes, common: dict[str, Any], prefix: str = "render_") -> Pixels:
-        """The picture at the render size, or at the answer's with no prefix."""
-        return read_picture(image, **self._fit(common, prefix))
+    def _decode(self, image: bytes) -> UploadedPicture:
+        return UploadedPicture(image, max_image_pixels=self._config.limits.max_image_pixels)
 
-    def _masked(self, image: bytes, mask: bytes, common: dict[str, Any]) -> dict[str, Any]:
+    def _masked(self, picture: UploadedPicture, mask: bytes, common: dict[str, Any]) -> dict[str, Any]:
         """A masked edit's `mask` and `kept`."""
-        image_size_px = upright_size_px(image, max_image_pixels=self._config.limits.max_image_pixels)
-        opened, finished = (
-            read_mask(mask, image_size_px=image_size_px, **self._fit(common, prefix)) for prefix in ("render_", "")
-        )
-        return {"mask": opened, "kept": np.dstack([self._read(image, common, ""), 255 - finished])}
-
-    def _fit(self, common: dict[str, Any], prefix: str) -> dict[str, Any]:
-        return {
-            "width_px": common[f"{prefix}width_px"],
-            "height_px": common[f"{prefix}height_px"],
-            "max_image_pixels": self._config.limits.max_image_pixels,
-        }
+        max_image_pixels = self._config.limits.max_image_pixels
+        opened = UploadedMask(mask, image_size_px=picture.size_px, max_image_pixels=max_image_pixels)
+        finished_px = common["width_px"], common["height_px"]
+        kept = np.dstack([picture.fitted(*finished_px), 255 - opened.fitted(*finished_px)])
+        return {"mask": opened.fitted(*_render_px(common)), "kept": kept}
 
     def _order(self, wire: ImagesRequest, entry: Entry, job: TextToImageJob | ImageEditJob | PoseControlJob) -> Order:
         user = None if wire.user == POSE_USER else wire.user
@@ -166,6 +161,10 @@ class JobBuilder:
             "previews": choices.previews(wire),
             **own,
         }
+
+
+def _render_px(common: dict[str, Any]) -> tuple[int, int]:
+    return common["render_width_px"], common["render_height_px"]
 
 
 def _check_pose(wire: EditRequest, entry: Entry, mask: bytes | None) -> None:

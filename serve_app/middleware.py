@@ -8,6 +8,8 @@ import logging
 import time
 
 from fastapi import Request
+from ray.exceptions import TaskCancelledError
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.errors import error_response, request_id_of
@@ -15,6 +17,9 @@ from serve_app.metrics import Metrics
 from serve_app.records import RequestRecord
 
 logger = logging.getLogger("ray.serve")
+
+CLIENT_LEFT = (asyncio.CancelledError, ClientDisconnect, TaskCancelledError)
+"""While it was waited for: a job, the rest of a body, and the same by Serve, which cancels its call to the proxy."""
 
 
 class RequestLog:
@@ -44,10 +49,11 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, watched_send)
-        except asyncio.CancelledError:
+        except CLIENT_LEFT as error:
             status = status or 499
             self._metrics.observe_cancelled(_route(scope))
-            raise
+            if isinstance(error, asyncio.CancelledError):
+                raise
         except Exception as error:
             if status:
                 raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -79,7 +78,7 @@ def openai_routes(ingress: Ingress) -> APIRouter:
         wire = parse_request(EditRequest, form.fields, entry.served.unknown_fields == "ignore")
         _check_files(form, "image", "mask")
         image, mask = _image(form), next(iter(form.files.get("mask", [])), None)
-        order = await asyncio.to_thread(
+        order = await ingress.decoding.build(
             ingress.jobs.image_edit, wire, entry, image, mask, request_id_of(request), time.time()
         )
         return await answer(request, form, wire, order, "image_edit")
@@ -95,7 +94,7 @@ def openai_routes(ingress: Ingress) -> APIRouter:
         entry = ingress.catalog.find(form.fields.get("model"))
         wire = parse_request(VariationRequest, form.fields, entry.served.unknown_fields == "ignore")
         _check_files(form, "image")
-        order = await asyncio.to_thread(
+        order = await ingress.decoding.build(
             ingress.jobs.variation, wire, entry, _image(form), request_id_of(request), time.time()
         )
         return await answer(request, form, wire, order, "image_edit")
@@ -105,7 +104,7 @@ def openai_routes(ingress: Ingress) -> APIRouter:
         """Lists the served names."""
         return ingress.catalog.model_list()
 
-    @router.get("/models/{model}")
+    @router.get("/models/{model:path}")
     async def model(model: str) -> ModelObject:
         """Describes one served name, and what it can do."""
         return ingress.catalog.model_object(model)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -27,9 +27,6 @@ OPENERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "JPEG": JpegImageFile,
     "WebP": WebPImageFile,
 }
-
-_TURNED = (5, 6, 7, 8)
-"""EXIF orientations that swap width and height."""
 
 
 def open_picture(data: bytes, *, max_image_pixels: int, param: str) -> ImageFile:
@@ -66,16 +63,6 @@ def decode(image: ImageFile, param: str) -> Image.Image:
         return _full_colour(image)
     except Exception as error:  # as above: Pillow promises no set of exceptions for damaged data
         raise _damaged(str(image.format), param) from error
-
-
-def upright_size_px(data: bytes, *, max_image_pixels: int, param: str = "image") -> tuple[int, int]:
-    """Width and height of a picture file as a viewer shows it, from its header; raises as `open_picture` does."""
-    image = open_picture(data, max_image_pixels=max_image_pixels, param=param)
-    try:
-        turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
-    except Exception:  # damaged EXIF, or in a PNG damaged pixels before it
-        turned = False
-    return (image.height, image.width) if turned else image.size
 
 
 def _kind(data: bytes) -> str:

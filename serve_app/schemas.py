@@ -22,6 +22,7 @@ COUNT_MAX = 10
 Seed = Annotated[int, Field(ge=0, le=SEED_MAX, description=f"a whole number from 0 to {SEED_MAX}")]
 Text = Annotated[str, Field(description="text")]
 Strength = Annotated[float, Field(gt=0, le=1)]
+LABELS = "text of at most 512 characters"
 STRENGTHS = "a number over 0, at most 1"
 
 REFUSED = {
@@ -57,8 +58,8 @@ class ImagesRequest(WireModel):
     background: Literal["opaque", "auto"] | None = Field(
         None, description="opaque or auto (the model draws no transparency)"
     )
-    user: Text | None = None
-    safety_identifier: Text | None = None
+    user: Annotated[str, Field(max_length=512)] | None = Field(None, description=LABELS)
+    safety_identifier: Annotated[str, Field(max_length=512)] | None = Field(None, description=LABELS)
     seed: Seed | None = Field(None, description=f"a whole number from 0 to {SEED_MAX}")
     negative_prompt: str | None = Field(None, description="text")
     steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="a whole number from 1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from serve_app.openapi import request_bodies
 from serve_app.schemas import EditRequest, GenerationRequest, parse_request
 from serve_app.sdapi_runs import Runs
 from serve_app.sdapi_schemas import (
+    SCHEDULES,
     ImagesAnswer,
     ImageToImageRequest,
     TextToImageRequest,
@@ -35,7 +35,7 @@ def sdapi_routes(ingress: Ingress) -> APIRouter:
     """The router of `/sdapi/v1`."""
     router = APIRouter(prefix="/sdapi/v1", tags=["AUTOMATIC1111"], dependencies=[Depends(require_key(ingress))])
     runs = Runs()
-    choice = ModelChoice(ingress.store, ingress.catalog)
+    choice = ModelChoice(ingress.store, ingress.catalog, ingress.config.storage.url_ttl_s)
 
     async def entry_of(request: Request, wire: TextToImageRequest) -> Entry:
         if name := wire.model or wire.override_settings.get("sd_model_checkpoint"):
@@ -63,7 +63,7 @@ def sdapi_routes(ingress: Ingress) -> APIRouter:
         entry = await entry_of(request, wire)
         fields = parse_request(EditRequest, openai_fields(wire, entry), ignore_unknown=False)
         image = decode_base64(wire.init_images[0], "init_images")
-        order = await asyncio.to_thread(
+        order = await ingress.decoding.build(
             ingress.jobs.image_edit, fields, entry, image, None, request_id_of(request), time.time()
         )
         return await answer(request, order)
@@ -94,7 +94,7 @@ def sdapi_routes(ingress: Ingress) -> APIRouter:
     @router.get("/schedulers")
     async def schedulers() -> list[dict[str, str]]:
         """Lists the noise schedules."""
-        return [{"name": name, "label": name.title()} for name in ("automatic", "karras")]
+        return [{"name": name, "label": name.title()} for name in SCHEDULES]
 
     @router.get("/upscalers")
     async def upscalers() -> list[dict[str, str]]:

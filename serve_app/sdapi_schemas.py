@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field
 
 from deployments.schedulers import SCHEDULERS
 from serve_app.catalog import Entry
-from serve_app.choices import Size
+from serve_app.choices import Size, preset
 from serve_app.errors import InvalidRequest
-from serve_app.schemas import COUNT_MAX, SEED_MAX, WireModel, invalid
+from serve_app.schemas import COUNT_MAX, SEED_MAX, ImagesRequest, WireModel, invalid
 
 SAMPLERS = {
     "Euler": "euler",
@@ -33,6 +33,8 @@ SAMPLERS = {
 }
 """AUTOMATIC1111's samplers, each with its name in the scheduler table. Where that has a `…_karras` too, the sampler is
 also to be had as `… Karras`, or with the scheduler `karras`."""
+
+SCHEDULES = ("automatic", "karras")
 
 MAX_STRETCH, MAX_SCALE = 1.5, 4.0
 """How far the offered size that stands for the wanted one may be from it in shape and in area, as factors."""
@@ -93,6 +95,7 @@ def openai_fields(wire: TextToImageRequest, entry: Entry) -> dict[str, Any]:
     count = wire.batch_size * wire.n_iter
     if count > COUNT_MAX:
         raise InvalidRequest(f"'batch_size' times 'n_iter' must be at most {COUNT_MAX}; got {count}.", "batch_size")
+    default = preset(ImagesRequest(), entry)
     fields = {
         "prompt": wire.prompt,
         "negative_prompt": wire.negative_prompt,
@@ -102,10 +105,10 @@ def openai_fields(wire: TextToImageRequest, entry: Entry) -> dict[str, Any]:
         "seed": secrets.randbelow(2**32) if wire.seed == -1 else wire.seed,
         "steps": wire.steps,
         "guidance_scale": wire.cfg_scale,
-        "scheduler": scheduler_name(wire.sampler_name or wire.sampler_index, wire.scheduler),
+        "scheduler": scheduler_name(wire.sampler_name or wire.sampler_index, wire.scheduler, default.scheduler),
         "response_format": "b64_json",
     }
-    if isinstance(wire, ImageToImageRequest):
+    if isinstance(wire, ImageToImageRequest) and entry.served.task != "pose":  # clients always send a strength
         fields["strength"] = wire.denoising_strength
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -130,22 +133,26 @@ def nearest_size(width_px: int, height_px: int, entry: Entry) -> str:
     return nearest
 
 
-def scheduler_name(sampler: str | None, scheduler: str | None) -> str | None:
+def scheduler_name(sampler: str | None, schedule: str | None, default: str) -> str | None:
     """The scheduler table's name of a sampler and its noise schedule; None where neither is given.
+
+    `default` is the scheduler table's name of what is drawn with where no sampler is given.
 
     Raises:
         InvalidRequest: there is no such pair.
     """
-    if not sampler:
-        return None
+    if schedule and schedule.lower() not in SCHEDULES:
+        raise invalid("scheduler", schedule, f"one of {', '.join(SCHEDULES)}")
     known = {name.lower(): name for name in sampler_names()}
-    if sampler.lower() not in known:
+    if sampler and sampler.lower() not in known:
         raise invalid("sampler_name", sampler, f"one of {', '.join(known.values())}")
-    name = known[sampler.lower()]
-    is_karras = (scheduler or "").lower() == "karras" and not name.endswith(" Karras")
-    if is_karras and f"{name} Karras" not in known.values():
-        raise invalid("scheduler", scheduler, f"automatic with the sampler {name}")
-    return sampler_names()[f"{name} Karras" if is_karras else name]
+    chosen = sampler_names()[known[sampler.lower()]] if sampler else None
+    if (schedule or "").lower() != "karras":
+        return chosen
+    plain = (chosen or default).removesuffix("_karras")
+    if f"{plain}_karras" not in SCHEDULERS:
+        raise invalid("scheduler", schedule, f"automatic with the sampler {sampler or default}")
+    return f"{plain}_karras"
 
 
 def sampler_names() -> dict[str, str]:

@@ -46,6 +46,7 @@ def fake_config(folder: Path, **changes: Any) -> AppConfig:
                     "dall-e-2": {"sizes": {"1792x1024": "1024x1024"}, "qualities": {"standard": "smooth"}},
                     "fake-pose": {"task": "pose"},
                     "fake-lenient": {"unknown_fields": "ignore"},
+                    "lab/fake": {},
                     "gpt-image-1": {
                         "response_format": "b64_json",
                         "sizes": {"1536x1024": "1024x1024"},

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.conftest import Deploy, fake_config
 from tests.openai_errors import assert_openai_error
 
 GENERATIONS = "/v1/images/generations"
@@ -246,6 +248,39 @@ def test_uploads_that_never_end_do_not_fill_the_memory(http: httpx.Client) -> No
     assert answer.startswith(b"HTTP/1.1 429")
     assert b"queue_full" in answer
     assert generate(http).status_code == 200
+
+
+def test_an_upload_that_stalls_is_ended(deploy: Deploy, tmp_path: Path) -> None:
+    url = deploy("stalls", fake_config(tmp_path, limits={"body_timeout_s": 1}))
+    with httpx.Client(base_url=url) as http, start_upload(http, "Content-Length: 9000", 0) as connection:
+        answer = read_answer(connection)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"body_too_slow" in answer
+        assert generate(http, prompt="sleep=2").status_code == 200, "only the body has to be there in time"
+
+
+@pytest.mark.parametrize("charset", ["punycode", "unicode_escape", "utf-16", "nonsense", '"utf-7"'])
+def test_form_in_another_charset(http: httpx.Client, charset: str) -> None:
+    """Codecs are code that clients would choose: punycode takes minutes for a megabyte."""
+    body = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n-a\r\n--x--\r\n'
+    headers = {"Content-Type": f"multipart/form-data; charset={charset}; boundary=x"}
+    message = assert_openai_error(http.post(EDITS, content=body, headers=headers), 415, "unsupported_media_type")
+    assert charset.strip('"') in message
+    headers = {"Content-Type": "multipart/form-data; charset=UTF-8; boundary=x"}
+    assert_openai_error(http.post(EDITS, content=body, headers=headers), 400, param="image")
+
+
+def test_json_of_very_many_values(http: httpx.Client) -> None:
+    body = {"prompt": "x", "extra": [[]] * 100_000}
+    message = assert_openai_error(http.post(GENERATIONS, json=body), 400)
+    assert "100000 values" in message
+    assert generate(http, prompt=", " * 16_000).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["user", "safety_identifier"])
+def test_label_that_is_too_long(http: httpx.Client, field: str) -> None:
+    assert "512 characters" in assert_openai_error(generate(http, **{field: "x" * 513}), 400, param=field)
+    assert generate(http, **{field: "x" * 512}).status_code == 200
 
 
 def test_unknown_route_and_method(http: httpx.Client) -> None:

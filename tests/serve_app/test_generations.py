@@ -109,7 +109,15 @@ def test_quality_names_a_preset_that_explicit_fields_override(fake: openai.OpenA
 
 def test_models_lists_the_served_names(fake: openai.OpenAI) -> None:
     models = fake.models.list()
-    assert [model.id for model in models] == ["be-fake", "dall-e-2", "fake-pose", "fake-lenient", "gpt-image-1"]
+    assert [model.id for model in models] == [
+        "be-fake",
+        "dall-e-2",
+        "fake-pose",
+        "fake-lenient",
+        "lab/fake",
+        "gpt-image-1",
+    ]
+    assert fake.models.retrieve("lab/fake").id == "lab/fake"
     one = fake.models.retrieve("dall-e-2")
     assert (one.object, one.owned_by) == ("model", "fake")
     assert abs(one.created - time.time()) < 3600

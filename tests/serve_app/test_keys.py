@@ -61,6 +61,7 @@ def test_without_keys_only_this_machine_is_served(tmp_path: Path) -> None:
         elsewhere.get("/v1/models"),
         here.get("/v1/models", headers={"Host": "rebound.example"}),
         here.get("/v1/models", headers={"Origin": "https://page.example"}),
+        here.get("/v1/models", headers={"Origin": "http://["}),
     ):
         assert answer.status_code == 403
         assert answer.json()["error"]["code"] == "api_key_required"

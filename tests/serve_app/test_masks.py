@@ -131,6 +131,7 @@ def test_a_json_edit_takes_a_picture_of_this_server_by_its_url(fake: openai.Open
         ([{"image_url": "http://pictures.example/x.png"}], "images[0].image_url"),
         ([{"image_url": "http://[broken"}], "images[0].image_url"),
         ([{"image_url": "file:///etc/passwd"}], "images[0].image_url"),
+        ([{"image_url": "https://x.test/images/0.png?" + "a=1&" * 600}], "images[0].image_url"),
         ([{"image_url": "https://x.test/images/0.png?expires=99999999999&signature=x"}], "images[0].image_url"),
         ([{"image_url": "data:image/png;base64,!!"}], "images[0].image_url"),
         ([{"image_url": data_url(drawing())}] * 2, "images"),

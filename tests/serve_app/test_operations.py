@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import ray
 from ray import serve
@@ -15,6 +17,8 @@ from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
 from tests.conftest import fake_config
+from tests.pictures import drawing, encoded
+from tests.serve_app.test_bad_input import start_upload
 
 SECRET_PROMPT = "a prompt that nobody else should read"
 
@@ -65,6 +69,31 @@ def test_metrics_count_requests_pictures_and_stages(http: httpx.Client) -> None:
         wanted = {name for name in wanted if f"\n{name}" not in text}
         time.sleep(0.5)
     assert not wanted
+
+
+def test_a_client_that_leaves_in_mid_upload_is_no_error_of_the_server(http: httpx.Client) -> None:
+    request_id = "leaves-in-mid-upload"
+    with start_upload(http, f"Content-Length: 9000\r\nX-Request-Id: {request_id}", 0):
+        time.sleep(0.5)
+    assert [entry["status"] for entry in log_entries(request_id)] == [499]
+
+
+def test_without_serves_controller_health_says_so_and_edits_go_on(http: httpx.Client) -> None:
+    [controller] = [p for p in psutil.Process().children(recursive=True) if "ServeController" in p.name()]
+    controller.suspend()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            probes = [pool.submit(http.get, "/healthz") for _ in range(8)]
+            edited = http.post("/v1/images/edits", data={"prompt": "x"}, files={"image": encoded(drawing())})
+            assert edited.status_code == 200
+            for probe in probes:
+                assert probe.result().status_code == 503
+                assert list(probe.result().json()["missing"]) == ["controller"]
+    finally:
+        controller.resume()
+    deadline_s = time.monotonic() + 30
+    while http.get("/healthz").status_code != 200:
+        assert time.monotonic() < deadline_s
 
 
 @pytest.mark.usefixtures("fake_url")

@@ -151,11 +151,42 @@ def test_lists_have_the_keys_that_clients_read(http: httpx.Client) -> None:
 
 def test_every_sampler_is_a_name_of_the_scheduler_table_and_every_name_has_a_sampler() -> None:
     assert set(sampler_names().values()) == set(SCHEDULERS)
-    assert scheduler_name("dpm++ 2m", "Karras") == "dpmpp_2m_karras"
-    assert scheduler_name("DPM++ 2M Karras", "karras") == "dpmpp_2m_karras"
-    assert scheduler_name(None, "karras") is None
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule", "name"),
+    [
+        ("dpm++ 2m", "Karras", "dpmpp_2m_karras"),
+        ("DPM++ 2M Karras", "karras", "dpmpp_2m_karras"),
+        ("DPM++ 2M Karras", "Automatic", "dpmpp_2m_karras"),
+        ("DPM++ 2M", None, "dpmpp_2m"),
+        (None, "karras", "euler_karras"),
+        (None, "automatic", None),
+        ("", "", None),
+    ],
+)
+def test_a_sampler_and_its_schedule_are_one_scheduler(
+    sampler: str | None, schedule: str | None, name: str | None
+) -> None:
+    assert scheduler_name(sampler, schedule, "euler") == name
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule", "default"),
+    [("UniPC", "karras", "euler"), (None, "karras", "ddim"), ("Euler", "exponential", "euler"), ("Eulerish", "", "")],
+)
+def test_a_schedule_that_a_sampler_has_not_is_refused(sampler: str | None, schedule: str, default: str) -> None:
     with pytest.raises(InvalidRequest):
-        scheduler_name("UniPC", "karras")
+        scheduler_name(sampler, schedule, default)
+
+
+def test_img2img_with_a_pose_model_takes_the_pose(http: httpx.Client) -> None:
+    image = base64.b64encode(encoded(drawing()).getvalue()).decode()
+    body = {"prompt": "x", "init_images": [image], "denoising_strength": 0.3, "model": "fake-pose"}
+    drawn_with = parameters(picture(http.post("/sdapi/v1/img2img", json=body)))
+    assert drawn_with["model"] == "fake-pose"
+    assert "controlnet_scale" in drawn_with
+    assert "strength" not in drawn_with
 
 
 def test_options_choose_the_model(http: httpx.Client) -> None:

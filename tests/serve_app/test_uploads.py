@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from deployments.contracts import Pixels
-from serve_app.uploads import BadUpload, read_mask, read_picture, upright_size_px
+from serve_app.uploads import BadUpload, UploadedMask, UploadedPicture
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 LIMIT_PIXELS = 1_000_000
@@ -31,11 +31,12 @@ def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
 
 
 def read(data: bytes, width_px: int = 64, height_px: int = 64) -> Pixels:
-    return read_picture(data, width_px=width_px, height_px=height_px, max_image_pixels=LIMIT_PIXELS)
+    return UploadedPicture(data, max_image_pixels=LIMIT_PIXELS).fitted(width_px, height_px)
 
 
 def mask(data: bytes, size_px: tuple[int, int] = (64, 64), width_px: int = 64, height_px: int = 64) -> Pixels:
-    return read_mask(data, image_size_px=size_px, width_px=width_px, height_px=height_px, max_image_pixels=LIMIT_PIXELS)
+    opened = UploadedMask(data, image_size_px=size_px, max_image_pixels=LIMIT_PIXELS)
+    return opened.fitted(width_px, height_px)
 
 
 def photo(width_px: int = 64, height_px: int = 64) -> Image.Image:
@@ -149,13 +150,13 @@ def test_exif_orientation_is_applied(format: str, orientation: int) -> None:
     exif[0x0112] = orientation
     data = encoded(lying, format, exif=exif, quality=95)
     assert np.abs(read(data, 64, 32).astype(int) - np.asarray(upright)).mean() < 6
-    assert upright_size_px(data, max_image_pixels=LIMIT_PIXELS) == (64, 32)
+    assert UploadedPicture(data, max_image_pixels=LIMIT_PIXELS).size_px == (64, 32)
 
 
 def test_damaged_exif_does_not_hide_the_picture() -> None:
     data = encoded(photo(), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     assert (read(data) == np.asarray(photo())).all()
-    assert upright_size_px(data, max_image_pixels=LIMIT_PIXELS) == (64, 64)
+    assert UploadedPicture(data, max_image_pixels=LIMIT_PIXELS).size_px == (64, 64)
 
 
 def swapped_profile() -> bytes:
