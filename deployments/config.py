@@ -42,7 +42,8 @@ class EngineConfig(Settings):
         4.0,
         ge=0,
         description="How far a shorter job may overtake: it passes a job that came up to this many times the "
-        "difference of their work (in seconds) before it. 0 is first come, first served.",
+        "difference of their work (in seconds) before it, and whose deadline is not near. 0 is first come, first "
+        "served.",
     )
     decode_batch: int = Field(4, ge=1, description="Most pictures of one VAE decode.")
     encoder_threads: int = Field(2, ge=1, description="Threads that write PNG, JPEG and WebP.")

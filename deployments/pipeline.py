@@ -14,6 +14,9 @@ from deployments.metrics import StatsExport
 
 EngineBuilder: TypeAlias = Callable[[CheckpointConfig, EngineConfig], Engine]
 
+END_DELAY_S = 1.0
+"""Time for what is finished to go out before the process of a broken engine ends."""
+
 
 def build_engine(checkpoint: CheckpointConfig, config: EngineConfig) -> Engine:
     """Loads the checkpoint and warms it up. Imports torch only here, on the replica."""
@@ -34,10 +37,16 @@ class Pipeline:
 
     async def stream(self, job: Job) -> AsyncGenerator[Event, None]:
         """Draws `job` and yields its events, `Done` last. Cancelling the call drops the job within one step."""
-        self._end_if_unfit()
-        async with aclosing(self._engine.submit(job)) as events:
-            async for event in events:
-                yield event
+        try:
+            self._engine.check_health()
+            async with aclosing(self._engine.submit(job)) as events:
+                async for event in events:
+                    yield event
+        except ReplicaUnfit:
+            if self._is_unfit():
+                # An answer would send the job back to this replica, which looks idle. Its end sends it to another.
+                await asyncio.sleep(10 * END_DELAY_S)
+            raise
 
     async def draw(self, job: Job) -> PipelineResponse:
         """Draws `job`. Cancelling the call drops the job within one step."""
@@ -50,10 +59,11 @@ class Pipeline:
     async def check_health(self) -> None:
         """Serve calls this every few seconds and replaces the replica when it raises."""
         self._metrics.export(self._engine.stats)
-        self._end_if_unfit()
+        if self._is_unfit():
+            self._engine.check_health()  # says why
 
-    def _end_if_unfit(self) -> None:
-        """Ends the process of an engine that can no longer draw, a second later, so that errors still go out.
+    def _is_unfit(self) -> bool:
+        """Whether the engine can no longer draw. Then the process ends soon, by itself.
 
         Serve replaces a replica after three failed checks. Until then this one would refuse every job at once, and so
         look the least busy and draw jobs away from those that work; a dead process draws none.
@@ -61,5 +71,6 @@ class Pipeline:
         try:
             self._engine.check_health()
         except ReplicaUnfit:
-            asyncio.get_running_loop().call_later(1, os._exit, 1)
-            raise
+            asyncio.get_running_loop().call_later(END_DELAY_S, os._exit, 1)
+            return True
+        return False

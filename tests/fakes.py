@@ -45,8 +45,9 @@ class FakeEngine:
 
     Words of the prompt say how it behaves.
 
-    `sleep=S`: takes S seconds. `fail`, `bug`, `unfit`, `too-long`: raises. `die=FILE`: kills its process in mid-job as
-    long as FILE holds a number over 0, and counts it down; `die-late=FILE`, `fail-late`: the same after the previews.
+    `sleep=S`: takes S seconds. `fail`, `bug`, `unfit`, `too-long`: raises. `die=FILE`: kills its process in mid-job as long
+    as FILE holds a number over 0, and counts it down; `die-late=FILE`, `fail-late`: the same after the previews.
+    `break=FILE`: likewise, as a device that breaks while its process lives on.
     `mark=FILE`: writes "started", "done" or "cancelled" there. `count=FILE`: counts there how often it was started.
     """
 
@@ -54,6 +55,7 @@ class FakeEngine:
         if "missing" in checkpoint.path:
             raise FileNotFoundError(f"no checkpoint {checkpoint.path}")
         self.stats = EngineStats()
+        self._broken = False
 
     async def submit(self, job: Job) -> AsyncGenerator[Event, None]:
         words = dict(re.findall(r"([a-z-]+)(?:=(\S+))?", job.prompt))
@@ -79,7 +81,9 @@ class FakeEngine:
                 _write(mark, "cancelled")
 
     def check_health(self) -> None:
-        """Always well."""
+        """Well until it is broken."""
+        if self._broken:
+            raise ReplicaUnfit("The device failed.")
 
     async def _behave(self, words: dict[str, str], job: Job) -> None:
         if "fail" in words:
@@ -90,11 +94,12 @@ class FakeEngine:
             raise ReplicaUnfit("The device failed.")
         if "too-long" in words:
             raise PromptTooLong("'prompt' has 999 tokens; at most 225 are allowed.", "prompt")
+        if "break" in words and _count_down(words["break"]):
+            self._broken = True
+            raise ReplicaUnfit("The device failed.")
         if "die" in words:
             await asyncio.sleep(0.2)
-            lives = _read(words["die"])
-            if lives > 0:
-                _write(words["die"], str(lives - 1))
+            if _count_down(words["die"]):
                 os.kill(os.getpid(), 9)
         sleep_s = float(words.get("sleep") or 0)
         if time.time() + sleep_s > job.deadline_unix_s:
@@ -141,6 +146,14 @@ def _write(file: str | None, text: str) -> None:
 def _count(file: str | None) -> None:
     if file:
         _write(file, str(_read(file) + 1 if os.path.exists(file) else 1))
+
+
+def _count_down(file: str) -> bool:
+    """Takes one from the number in a file; False where it is 0."""
+    number = _read(file)
+    if number > 0:
+        _write(file, str(number - 1))
+    return number > 0
 
 
 def _read(file: str) -> int:

@@ -8,6 +8,9 @@ from deployments.contracts import ReplicaUnfit
 from deployments.diffusion.request import Request
 from deployments.diffusion.trajectory import Shape
 
+IN_TIME = 1.5
+"""How much of its work's time a job has left, in shares, when it must begin to be done by its deadline."""
+
 
 class Backlog:
     """All unfinished jobs, begun or not. Any thread may add; the engine's thread selects.
@@ -18,7 +21,8 @@ class Backlog:
     A job is due at: when it came + `overtaking` x the work it still needs, in seconds. So a shorter job overtakes a
     longer one, but only one that came up to `overtaking` x the difference of their work before it. What comes later
     than that, whatever its shape, can only fill a pass up that runs before anyway; so no job and no shape starves.
-    Among equal jobs it is first come, first served. Shortest work first gives the least mean waiting time.
+    When the time until its deadline is `IN_TIME` x its work, nothing overtakes a job any more. Among equal jobs it is
+    first come, first served. Shortest work first gives the least mean waiting time.
     """
 
     def __init__(self, overtaking: float) -> None:
@@ -93,4 +97,5 @@ class Backlog:
     def _due_s(self, request: Request) -> float:
         trajectory = request.trajectory
         work_s = trajectory.cost * (trajectory.steps - trajectory.step_index) * self.seconds_per_cost
-        return request.submitted_s + self._overtaking * work_s
+        due_s = min(request.submitted_s + self._overtaking * work_s, request.deadline_s - IN_TIME * work_s)
+        return max(due_s, request.submitted_s)

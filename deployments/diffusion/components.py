@@ -107,8 +107,8 @@ def load_components(checkpoint: CheckpointConfig, preview_decoder: str | None = 
     for model in (pipeline, controlnet, preview_vae):
         if model:
             model.to(device)
-    if dtype == torch.float16 and pipeline.vae.config.force_upcast:
-        pipeline.vae.to(torch.float32)  # SDXL's own VAE overflows in fp16; the pipelines upcast it at each decode
+    if pipeline.vae.config.force_upcast:
+        pipeline.vae.to(torch.float32)  # SDXL's own VAE overflows in fp16; the pipelines upcast it for each picture
     return Components(pipeline, controlnet or None, preview_vae or None, device)
 
 

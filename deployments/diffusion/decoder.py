@@ -63,7 +63,8 @@ class Decoder:
         """Decodes a batch; one by one when the device has no memory for all of it."""
         vae = self._components.vae
         try:
-            return _pixels(self._vae_decode(_unscaled(latents, vae).to(vae.dtype), return_dict=False)[0])
+            unscaled = _unscaled(latents, vae).to(vae.dtype).contiguous()  # see `Denoiser._gather`
+            return _pixels(self._vae_decode(unscaled, return_dict=False)[0])
         except torch.OutOfMemoryError:
             if len(latents) == 1:
                 raise

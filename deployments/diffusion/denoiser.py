@@ -97,7 +97,8 @@ class Denoiser:
         timesteps = [float(each.timesteps[each.step_index]) for each in trajectories for _ in range(each.rows)]
         guidance = [each.guidance for each in conditionings if each.guidance is not None]
         rows = Rows(
-            latents=torch.cat([each.model_input() for each in trajectories]).to(dtype),
+            # Edits come channels last from such a VAE; a graph that was compiled for the other layout would not do.
+            latents=torch.cat([each.model_input() for each in trajectories]).to(dtype).contiguous(),
             timesteps=self._to_device(torch.tensor(timesteps, dtype=torch.float32)),
             prompt=torch.cat([each.prompt for each in conditionings]),
             pooled=torch.cat([each.pooled for each in conditionings]),
@@ -138,9 +139,8 @@ class Denoiser:
             posed.latents,
             posed.timesteps,
             encoder_hidden_states=posed.prompt,
-            controlnet_cond=self._pad(torch.stack([control.image for _, control in chosen]), bucket),
+            controlnet_cond=self._pad(torch.stack([control.image for _, control in chosen]), bucket).contiguous(),
             conditioning_scale=self._pad(scale, bucket).view(-1, 1, 1, 1),
-            timestep_cond=posed.guidance,
             added_cond_kwargs={"text_embeds": posed.pooled, "time_ids": posed.time_ids},
             return_dict=False,
         )

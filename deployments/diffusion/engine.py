@@ -127,6 +127,8 @@ class DiffusionEngine:
     @torch.inference_mode()
     def _run(self) -> None:
         try:
+            if self._components.device.index is not None:
+                torch.cuda.set_device(self._components.device)  # for this thread: its memory, its events
             self._ticker.warm_up()
             self._warmed_up.set_result(None)
             while not self._stopping:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,6 +14,8 @@ import torch
 
 from deployments.diffusion.decoder import Decoder
 from deployments.diffusion.denoiser import Denoiser
+
+logger = logging.getLogger(__name__)
 
 RESERVE = 0.1
 """Share of the free memory that stays free: fragments, and what other kernels of the same passes need."""
@@ -40,10 +43,10 @@ class Footprint:
         return int(usable / self.forward_bytes)
 
 
-def measure(denoiser: Denoiser, decoder: Decoder, height: int, width: int) -> Footprint:
-    """Runs passes of `height` x `width` latents on the current GPU and looks at their peaks."""
-    denoiser.rehearse(4, height, width)  # takes the libraries' workspaces, which stay
-    two, four = (_peak_bytes(partial(denoiser.rehearse, rows, height, width)) for rows in (2, 4))
+def measure(denoiser: Denoiser, decoder: Decoder, height: int, width: int, posed: bool) -> Footprint:
+    """Runs passes of `height` x `width` latents on the current GPU, with the ControlNet if `posed`, for their peaks."""
+    denoiser.rehearse(4, height, width, posed)  # takes the libraries' workspaces, which stay
+    two, four = (_peak_bytes(partial(denoiser.rehearse, rows, height, width, posed)) for rows in (2, 4))
     decode = _peak_bytes(partial(decoder.rehearse, 1, height, width))
     pixels = height * width
     return Footprint(max(four - two, 1) / (2 * pixels), decode / pixels)
@@ -53,14 +56,17 @@ def remembered(file: Path, key: str, measured: Callable[[], Footprint]) -> Footp
     """What `file` says of `key`; when it says nothing, what `measured` returns, which is then written down."""
     try:
         known = json.loads(file.read_text())
-    except (FileNotFoundError, ValueError):  # none yet, or damaged
+    except (OSError, ValueError):  # none yet, not to be read, or damaged
         known = {}
     if key not in known:
         known[key] = asdict(measured())
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{os.getpid()}")  # replicas on one node write whole files, one after the other
-        draft.write_text(json.dumps(known, indent=1))
-        draft.replace(file)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            draft = file.with_suffix(f".{os.getpid()}")  # replicas on one node write whole files, one after the other
+            draft.write_text(json.dumps(known, indent=1))
+            draft.replace(file)
+        except OSError as error:  # such as a cache of an image, which is read-only: measured again at the next start
+            logger.warning("the memory probe's result could not be kept: %s", error)
     return Footprint(**known[key])
 
 

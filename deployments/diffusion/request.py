@@ -17,6 +17,7 @@ class Request:
         self.job = job
         self.trajectory = trajectory
         self.submitted_s = time.monotonic()
+        self.deadline_s = self.submitted_s + job.deadline_unix_s - time.time()
         self.stages_s: dict[str, float] = {}
         self.previews: list[Future[None]] = []
         """Previews that are being written; they come before `Done`."""

@@ -171,7 +171,11 @@ class Ticker:
         request.post(error if isinstance(error, ServiceError) else GenerationFailed("The picture could not be drawn."))
 
     def _pace(self) -> None:
-        """Lets the device fall behind by one tick and no more. The one place where a tick waits for it."""
+        """Lets the device fall behind by one tick and no more. The one place where the engine waits for it.
+
+        Some schedulers wait too, and so all jobs that share their ticks: UniPC, and those that add noise in each step,
+        which diffusers draws on the CPU and copies.
+        """
         if self._components.device.type != "cuda":
             return
         last, self._last_tick = self._last_tick, torch.cuda.Event()  # type: ignore[no-untyped-call]

@@ -75,8 +75,16 @@ def _memory_budget(
     components: Components, config: EngineConfig, denoiser: Denoiser, decoder: Decoder, size: tuple[int, int]
 ) -> int:
     height, width = size
-    unet = components.unet
-    key = f"{unet.config._name_or_path} {unet.dtype} {torch.cuda.get_device_name()} torch {torch.__version__}"
-    key += f" {height}x{width} compile={config.compile}"
-    footprint = remembered(cache_folder(config) / "memory.json", key, lambda: measure(denoiser, decoder, height, width))
+    models = [model for model in (components.unet, components.controlnet, components.vae) if model is not None]
+    key = " ".join(
+        [
+            *(f"{model.config._name_or_path} {model.dtype}" for model in models),
+            f"{torch.cuda.get_device_name()} torch {torch.__version__} {height}x{width}",
+            f"compile={config.compile} channels_last={config.channels_last} fuse_qkv={config.fuse_qkv}",
+        ]
+    )
+    posed = components.controlnet is not None
+    footprint = remembered(
+        cache_folder(config) / "memory.json", key, lambda: measure(denoiser, decoder, height, width, posed)
+    )
     return footprint.budget(free_bytes(), config.decode_batch * height * width)

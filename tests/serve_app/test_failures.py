@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,21 @@ def test_a_second_death_is_503(http: httpx.Client, tmp_path: Path) -> None:
     assert_openai_error(generate(http, f"die={lives}"), 503, "unavailable")
     lives.write_text("0")
     assert generate(http, f"die={lives}").status_code == 200
+
+
+@pytest.mark.parametrize("response_format", ["url", "b64_json"])
+def test_jobs_of_a_replica_whose_device_breaks_are_drawn_by_the_next(
+    http: httpx.Client, tmp_path: Path, response_format: str
+) -> None:
+    lives = tmp_path / "lives"
+    lives.write_text("1")
+    with ThreadPoolExecutor(3) as pool:
+        beside = [pool.submit(generate, http, "sleep=0.7", response_format=response_format) for _ in range(2)]
+        answer = generate(http, f"break={lives}", response_format=response_format)
+        after = pool.submit(generate, http, "x", response_format=response_format)
+        assert answer.status_code == 200, answer.text
+        assert [other.result().status_code for other in (*beside, after)] == [200] * 3
+    assert lives.read_text() == "0"
 
 
 def test_an_unfit_replica_is_503_after_a_second_try(http: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +33,13 @@ class FakeTrajectory:
 class FakeRequest:
     submitted_s: float
     trajectory: FakeTrajectory
+    deadline_s: float
 
 
-def request(submitted_s: float, steps: int = 10, rows: int = 2, shape: Shape = SMALL) -> Any:
-    return FakeRequest(submitted_s, FakeTrajectory(steps, rows, shape))
+def request(
+    submitted_s: float, steps: int = 10, rows: int = 2, shape: Shape = SMALL, deadline_s: float = math.inf
+) -> Any:
+    return FakeRequest(submitted_s, FakeTrajectory(steps, rows, shape), deadline_s)
 
 
 def backlog_of(*requests: Any, overtaking: float = 4, seconds_per_row: float = 1) -> Backlog:
@@ -72,6 +76,29 @@ def test_jobs_of_one_shape_share_a_pass_up_to_the_budget() -> None:
 def test_a_job_larger_than_the_budget_runs_alone() -> None:
     large, small = request(0, steps=1, rows=20), request(1)
     assert backlog_of(large, small, overtaking=0).select(4 * SMALL.pixels) == [large]
+
+
+def test_a_long_job_is_not_overtaken_when_it_would_miss_its_deadline() -> None:
+    """100 s of work by second 300, while every 10 s another job of 8 s comes."""
+    long = request(0, steps=50, deadline_s=300)
+    backlog = backlog_of(long)
+    now_s, next_s, done_s = 0.0, 0.0, 0.0
+    while not done_s and now_s < 1000:
+        while next_s <= now_s:
+            backlog.add(request(next_s, steps=4, deadline_s=next_s + 300))
+            next_s += 10
+        for each in backlog.select(2 * SMALL.pixels):
+            each.trajectory.step_index += 1
+            now_s += 2
+            if each.trajectory.step_index == each.trajectory.steps:
+                backlog.remove(each)
+                done_s = now_s if each is long else 0.0
+    assert 200 < done_s < 300
+
+
+def test_a_job_that_can_not_be_done_in_time_overtakes_none_before_it() -> None:
+    first, hopeless = request(0), request(1, steps=1000, deadline_s=100)
+    assert backlog_of(first, hopeless, overtaking=0).select(2 * SMALL.pixels) == [first]
 
 
 def test_a_short_job_overtakes_a_long_one_that_has_begun() -> None:

@@ -13,10 +13,18 @@ import torch
 from PIL import Image
 
 from deployments.config import CheckpointConfig, EngineConfig
-from deployments.contracts import Done, Job, PoseControlJob, Preview, Progress
+from deployments.contracts import Done, ImageEditJob, Job, PoseControlJob, Preview, Progress
 from deployments.diffusion.components import CheckpointError, load_components
 from deployments.diffusion.engine import DiffusionEngine
-from tests.deployments.diffusion.conftest import draw, events_of, largest_difference, make_job, random_picture, respond
+from tests.deployments.diffusion.conftest import (
+    draw,
+    events_of,
+    half_mask,
+    largest_difference,
+    make_job,
+    random_picture,
+    respond,
+)
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
@@ -45,9 +53,10 @@ def test_sixteen_bits_draw_nearly_the_same_picture(checkpoint: CheckpointConfig,
     half.close()
 
 
-def test_in_fp16_an_overflowing_vae_stays_in_fp32(checkpoint: CheckpointConfig) -> None:
-    components = load_components(checkpoint.model_copy(update={"dtype": "float16"}))
-    assert (components.unet.dtype, components.vae.dtype) == (torch.float16, torch.float32)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_an_overflowing_vae_stays_in_fp32(checkpoint: CheckpointConfig, dtype: str) -> None:
+    components = load_components(checkpoint.model_copy(update={"dtype": dtype}))
+    assert (components.unet.dtype, components.vae.dtype) == (getattr(torch, dtype), torch.float32)
 
 
 @pytest.mark.parametrize("decoder", [None, "preview"])
@@ -83,19 +92,32 @@ def test_the_devices_abilities_change_no_picture(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch's compiler
+@pytest.mark.parametrize("channels_last", [False, True])
 def test_compiled_models_draw_the_same_and_compile_nothing_while_serving(
-    build_engine: Callable[..., DiffusionEngine], engine: DiffusionEngine, tmp_path: Path
+    build_engine: Callable[..., DiffusionEngine], engine: DiffusionEngine, tmp_path: Path, channels_last: bool
 ) -> None:
     graphs = torch._dynamo.utils.counters["stats"]
     graphs.clear()
     with torch.compiler.set_stance(force_backend="eager"):  # the graphs without their kernels, which take minutes
         compiled = build_engine(
-            compile=True, row_buckets=(2,), warm_up_sizes=((32, 32),), decode_batch=1, cache_dir=str(tmp_path)
+            compile=True,
+            channels_last=channels_last,
+            row_buckets=(2,),
+            warm_up_sizes=((32, 32),),
+            decode_batch=1,
+            cache_dir=str(tmp_path),
         )
         compiled.warm_up()
         assert graphs["unique_graphs"] >= 4  # the UNet without and with a pose, the ControlNet, the VAE
         warmed_up = graphs["unique_graphs"]
-        for job in (make_job(), make_job(seeds=(1, 2, 3), guidance_scale=1), pose_job(), make_job(render_width_px=48)):
+        for job in (
+            make_job(),
+            make_job(seeds=(1, 2, 3), guidance_scale=1),
+            make_job(ImageEditJob, image=random_picture(), strength=0.8),
+            make_job(ImageEditJob, image=random_picture(), strength=0.8, mask=half_mask()),
+            pose_job(),
+            make_job(render_width_px=48),
+        ):
             for one, other in zip(draw(compiled, job), draw(engine, job), strict=True):
                 assert largest_difference(one, other) <= 1
         assert graphs["unique_graphs"] == warmed_up

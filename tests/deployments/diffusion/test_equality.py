@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from PIL import Image
 
 from deployments.config import CheckpointConfig
@@ -112,3 +114,19 @@ def test_equals_the_pipeline_at_every_guidance(
     if isinstance(job, ImageEditJob):
         job = replace(job, strength=1.0)
     assert largest_difference(draw(engine, job)[0], draw_with_diffusers(job, components)) <= 1
+
+
+@pytest.mark.parametrize("kind", ["text", "pose"])
+def test_equals_the_pipeline_with_a_guidance_distilled_unet(
+    checkpoint: CheckpointConfig, tmp_path: Path, kind: str
+) -> None:
+    """As of latent consistency models: the guidance scale is an input of the UNet, and of no ControlNet."""
+    pipeline = StableDiffusionXLPipeline.from_pretrained(checkpoint.path)
+    torch.manual_seed(0)
+    pipeline.register_modules(unet=UNet2DConditionModel.from_config({**pipeline.unet.config, "time_cond_proj_dim": 8}))
+    pipeline.save_pretrained(tmp_path)
+    distilled = checkpoint.model_copy(update={"path": str(tmp_path)})
+    engine = DiffusionEngine(distilled)
+    job = make(kind, 32, guidance_scale=7.5, scheduler="lcm")
+    assert largest_difference(draw(engine, job)[0], draw_with_diffusers(job, load_components(distilled))) <= 1
+    engine.close()

@@ -24,3 +24,10 @@ def test_a_measurement_is_made_once(tmp_path: Path) -> None:
     again = remembered(file, "this GPU", lambda: pytest.fail("measured again"))
     assert first == again == Footprint(1, 2)
     assert remembered(file, "another GPU", lambda: Footprint(3, 4)) == Footprint(3, 4)
+
+
+def test_a_cache_that_can_not_be_written_hinders_no_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    file = tmp_path / "cache" / "memory.json"
+    assert remembered(file, "this GPU", lambda: Footprint(1, 2)) == Footprint(1, 2)
+    assert "could not be kept" in caplog.text
