@@ -45,8 +45,8 @@ class FakeEngine:
 
     Words of the prompt say how it behaves.
 
-    `sleep=S`: takes S seconds. `fail`, `bug`, `unfit`, `too-long`: raises. `die=FILE`: kills its process in mid-job as long
-    as FILE holds a number over 0, and counts it down; `die-late=FILE`, `fail-late`: the same after the previews.
+    `sleep=S`: takes S seconds. `fail`, `bug`, `unfit`, `too-long`: raises. `die=FILE`: kills its process in mid-job as
+    long as FILE holds a number over 0, and counts it down; `die-late=FILE`, `fail-late`: the same after the previews.
     `break=FILE`: likewise, as a device that breaks while its process lives on.
     `mark=FILE`: writes "started", "done" or "cancelled" there. `count=FILE`: counts there how often it was started.
     """
