@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import statistics
 import tempfile
 import time
@@ -122,16 +123,20 @@ async def _arrive(draw: Draw, arrival: Arrival) -> None:
 
 
 async def _saturate(draw: Draw, pictures: int) -> float:
-    """Pictures a second of clients that each order the next picture when they have theirs."""
-    seeds = iter(range(pictures))
+    """Pictures a second of clients that each order the next picture when they have theirs.
+
+    Counted from when there have been as many pictures as clients, so that the rush at the start is no part of it.
+    """
+    done_s: list[float] = []
+    seeds = itertools.count()
 
     async def client() -> None:
-        for seed in seeds:
-            await draw(*UNIFORM, seed)
+        while len(done_s) < CLIENTS + pictures:
+            await draw(*UNIFORM, next(seeds))
+            done_s.append(time.monotonic())
 
-    started_s = time.monotonic()
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return pictures / (time.monotonic() - started_s)
+    return pictures / (done_s[CLIENTS + pictures - 1] - done_s[CLIENTS - 1])
 
 
 async def _one(draw: Draw) -> float:
