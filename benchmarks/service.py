@@ -1,8 +1,8 @@
 """The service over HTTP: against the engine alone, a plain Ray Serve app and LitServe.
 
-python -m benchmarks.service [--rounds 3] [--pictures 24] [--litserve-python PATH]
+python -m benchmarks.service [--rounds 3] [--pictures 24] [--clients 48] [--litserve-python PATH]
 
-Saturated: 48 clients in a closed loop, pictures as demo.yaml draws them where a request says nothing. One client: one
+Saturated: clients in a closed loop, pictures as demo.yaml draws them where a request says nothing. One client: one
 small picture after the other. Mixed: 4 and 30 steps, open loop, Poisson arrivals at a share of what a plain diffusers
 pipeline can do. The systems take turns in every round; a server runs in its turn alone, as its users would run it.
 """
@@ -31,7 +31,6 @@ from deployments.diffusion.engine import DiffusionEngine
 
 UNIFORM = (512, 12)  # edge_px and steps that demo.yaml draws where a request says nothing of them
 SMALL = (256, 6)
-CLIENTS = 48  # three passes' worth: with one, all pictures end together and the engine idles while they travel
 
 Draw: TypeAlias = Callable[[int, int, int], Awaitable[None]]
 """(edge_px, steps, seed) → a picture."""
@@ -41,6 +40,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=24)
+    # Three passes' worth: with one, all pictures end together and the engine idles while they travel.
+    parser.add_argument("--clients", type=int, default=48)
     parser.add_argument("--load", type=float, default=0.7)
     parser.add_argument("--litserve-python", help="a Python that can import litserve and this project")
     options = parser.parse_args()
@@ -67,7 +68,7 @@ async def _measure(options: argparse.Namespace, measured: list[Server]) -> None:
     per_job_s = await asyncio.to_thread(seconds_per_job, engine._components)
 
     async def load(name: str, draw: Draw) -> None:
-        rates[name].append(await _saturate(draw, options.pictures))
+        rates[name].append(await _saturate(draw, options.clients, options.pictures))
         mixed[name] += await replay(trace, partial(_arrive, draw))
 
     for round_index in range(options.rounds):
@@ -112,6 +113,7 @@ async def _measure(options: argparse.Namespace, measured: list[Server]) -> None:
             name: round(1000 * seconds / 2 / options.pictures / options.rounds, 1)
             for name, seconds in sorted(cpu_s.items(), key=lambda item: -item[1])[:6]
         },
+        "clients": options.clients,
         "load": options.load,
         "rounds": options.rounds,
     }
@@ -122,7 +124,7 @@ async def _arrive(draw: Draw, arrival: Arrival) -> None:
     await draw(arrival.edge_px, arrival.steps, arrival.seed)
 
 
-async def _saturate(draw: Draw, pictures: int) -> float:
+async def _saturate(draw: Draw, clients: int, pictures: int) -> float:
     """Pictures a second of clients that each order the next picture when they have theirs.
 
     Counted from when there have been as many pictures as clients, so that the rush at the start is no part of it.
@@ -131,12 +133,12 @@ async def _saturate(draw: Draw, pictures: int) -> float:
     seeds = itertools.count()
 
     async def client() -> None:
-        while len(done_s) < CLIENTS + pictures:
+        while len(done_s) < clients + pictures:
             await draw(*UNIFORM, next(seeds))
             done_s.append(time.monotonic())
 
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return pictures / (done_s[CLIENTS + pictures - 1] - done_s[CLIENTS - 1])
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return pictures / (done_s[clients + pictures - 1] - done_s[clients - 1])
 
 
 async def _one(draw: Draw) -> float:
