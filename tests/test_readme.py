@@ -23,8 +23,6 @@ BASE_URL = "http://127.0.0.1:8000"
 
 RUN_ELSEWHERE = {
     "scripts/serve": "tests/test_launch.py",
-    "python3 -m venv .venv": "scripts/install",
-    ".venv/bin/pip install torch==2.13.0 torchvision==0.28.0 --index-url https://download.pytorch.org/whl/cpu": "below",
     "scripts/test": "this run",
     "scripts/check": ".ci/run",
     "python -m serve_app.access new NAME --file api_keys": "tests/test_production.py",
@@ -73,13 +71,6 @@ def test_the_curl_commands_draw(embedded_url: str, command: str) -> None:
 def test_every_other_command_is_run_by_a_test() -> None:
     others = {command for command in commands() if not command.startswith("curl")}
     assert others == RUN_ELSEWHERE.keys()
-
-
-def test_the_cpu_build_of_torch_is_the_pinned_one() -> None:
-    pinned = (ROOT / "requirements.txt").read_text()
-    [command] = [command for command in commands() if "whl/cpu" in command]
-    packages = re.findall(r"\S+==\S+", command)
-    assert [package for package in packages if f"\n{package}\n" in pinned] == packages != []
 
 
 def test_one_gpu_holds_the_deployments_of_the_block_for_it() -> None:
