@@ -22,6 +22,9 @@ def service_environment(models: int) -> dict[str, str]:
         "MALLOC_ARENA_MAX": "1",
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(2**30),
+        # Ray gives its workers, engines among them, the priority of background work: a thirtieth of what its own
+        # processes and every other program on the machine get.
+        "RAY_worker_niceness": "0",
         # Serve's controller looks after its replicas ten times a second, which costs a fifth of a core.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",
         # A proxy that is not ready after three times this is killed, which a busy machine may take to start one.
