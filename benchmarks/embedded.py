@@ -10,8 +10,8 @@ from typing import Any
 
 import deployments
 from deployments.config import CheckpointConfig, EngineConfig
-from deployments.contracts import TextToImageJob
 from deployments.diffusion.components import Components
+from deployments.jobs import TextToImageJob
 from serve_app.environment import service_environment
 
 import torch  # isort: skip  (after deployments.diffusion: see there)

@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 from benchmarks.report import report
 from benchmarks.sdxl import build_sdxl, build_tiny
 from deployments.config import CheckpointConfig, EngineConfig
-from deployments.contracts import Done, PoseControlJob, TextToImageJob
+from deployments.contracts import Done
 from deployments.diffusion.components import Components
 from deployments.diffusion.engine import DiffusionEngine
+from deployments.jobs import PoseControlJob, TextToImageJob
 
 import numpy as np  # isort: skip
 import torch  # isort: skip

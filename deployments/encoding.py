@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from deployments.contracts import Encoding, Picture, Pixels
+from deployments.contracts import Picture
+from deployments.jobs import Encoding, Pixels
 
 PNG_COMPRESSION = 1
 """zlib's level. Level 6 makes a drawn picture a tenth smaller and takes several times as long."""

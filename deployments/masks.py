@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from deployments.contracts import ImageEditJob, Job, Pixels
+from deployments.jobs import ImageEditJob, Job, Pixels
 
 
 def with_kept_parts(finished: Pixels, job: Job) -> Pixels:

@@ -9,7 +9,9 @@ from contextlib import aclosing
 from typing import TypeAlias
 
 from deployments.config import CheckpointConfig, EngineConfig
-from deployments.contracts import Done, Engine, Event, GenerationFailed, Job, PipelineResponse, ReplicaUnfit
+from deployments.contracts import Done, Engine, Event, PipelineResponse
+from deployments.errors import GenerationFailed, ReplicaUnfit
+from deployments.jobs import Job
 from deployments.metrics import StatsExport
 
 EngineBuilder: TypeAlias = Callable[[CheckpointConfig, EngineConfig], Engine]

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from deployments.config import CheckpointConfig, EngineConfig
-from deployments.contracts import Done, Event, Job, Picture, Pixels, PoseControlJob, PoseEstimator
+from deployments.contracts import Done, Event, Picture, PoseEstimator
 from deployments.encoding import encode_picture, scaled
+from deployments.jobs import Job, Pixels, PoseControlJob
 from deployments.pipeline import EngineBuilder, Pipeline
 
 EstimatorBuilder: TypeAlias = Callable[[CheckpointConfig], PoseEstimator]

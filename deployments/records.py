@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from obstore.exceptions import AlreadyExistsError
 
-from deployments.contracts import PictureNotFound, StoreUnavailable
+from deployments.errors import PictureNotFound, StoreUnavailable
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

@@ -12,15 +12,9 @@ from typing import get_args
 from ray import serve
 from ray.serve.exceptions import RayServeException
 
-from deployments.contracts import (
-    Picture,
-    PictureFormat,
-    PictureNotFound,
-    PipelineResponse,
-    StoredPicture,
-    StoredResponse,
-    StoreUnavailable,
-)
+from deployments.contracts import Picture, PipelineResponse, StoredPicture, StoredResponse
+from deployments.errors import PictureNotFound, StoreUnavailable
+from deployments.jobs import PictureFormat
 from deployments.records import RECORD_ID, Records, reading_failed, writing_failed
 from deployments.store_config import StorageConfig
 from deployments.sweeper import Sweeper

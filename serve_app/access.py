@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deployments.contracts import ServiceError
+from deployments.errors import ServiceError
 from serve_app.key_file import NAME, append_line, key_hash, read_key_file
 
 logger = logging.getLogger("ray.serve.access")

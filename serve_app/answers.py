@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from deployments.contracts import PipelineResponse, Preview, StoredPicture, StoredResponse, TextToImageJob
+from deployments.contracts import PipelineResponse, Preview, StoredPicture, StoredResponse
+from deployments.jobs import TextToImageJob
 from serve_app.jobs import Order
 from serve_app.responses import (
     CompletedImage,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Literal, NamedTuple, get_args
 
-from deployments.contracts import PictureFormat
+from deployments.jobs import PictureFormat
 from deployments.schedulers import SCHEDULERS
 from serve_app.config import AppConfig, LimitsConfig, ModelConfig, ServedName
 from serve_app.errors import UnknownModel

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-from deployments.contracts import Encoding
+from deployments.jobs import Encoding
 from serve_app.catalog import Entry
 from serve_app.config import Preset, Style
 from serve_app.errors import InvalidRequest

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from deployments.contracts import DeadlineExceeded
+from deployments.errors import DeadlineExceeded
 from serve_app.jobs import Order
 
 THREADS = 2

@@ -10,15 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
 
-from deployments.contracts import (
-    DeadlineExceeded,
-    Event,
-    ImageEditJob,
-    PipelineResponse,
-    PoseControlJob,
-    Preview,
-    StoredResponse,
-)
+from deployments.contracts import Event, PipelineResponse, Preview, StoredResponse
+from deployments.errors import DeadlineExceeded
+from deployments.jobs import ImageEditJob, PoseControlJob
 from serve_app.config import LimitsConfig
 from serve_app.jobs import Order
 from serve_app.records import RequestRecord

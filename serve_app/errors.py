@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from deployments import contracts
+from deployments import errors
 from serve_app.access import InvalidApiKey
 from serve_app.picture_files import BadUpload
 from serve_app.signing import UrlExpired, UrlForged
@@ -22,39 +22,39 @@ from serve_app.signing import UrlExpired, UrlForged
 logger = logging.getLogger("ray.serve")
 
 
-class InvalidRequest(contracts.ServiceError):
+class InvalidRequest(errors.ServiceError):
     """A field, or the body as a whole, is not what the API takes."""
 
 
-class UnknownModel(contracts.ServiceError):
+class UnknownModel(errors.ServiceError):
     """No served name is called this."""
 
 
-class UnsupportedMediaType(contracts.ServiceError):
+class UnsupportedMediaType(errors.ServiceError):
     """The body's content type is not the one this route reads."""
 
 
-class BodyTooLarge(contracts.ServiceError):
+class BodyTooLarge(errors.ServiceError):
     """The body is over `limits.max_body_bytes`."""
 
 
-class BodyTooSlow(contracts.ServiceError):
+class BodyTooSlow(errors.ServiceError):
     """The body was not there after `limits.body_timeout_s`."""
 
 
-class NotLoopback(contracts.ServiceError):
+class NotLoopback(errors.ServiceError):
     """No API keys are configured, and the caller is on another machine."""
 
 
-class Interrupted(contracts.ServiceError):
+class Interrupted(errors.ServiceError):
     """The client itself stopped the work."""
 
 
-class KeyReused(contracts.ServiceError):
+class KeyReused(errors.ServiceError):
     """An `Idempotency-Key` came again with another request."""
 
 
-class QueueFull(contracts.ServiceError):
+class QueueFull(errors.ServiceError):
     """All replicas are busy and their queue is full."""
 
     def __init__(self, message: str, retry_after_s: int) -> None:
@@ -63,7 +63,7 @@ class QueueFull(contracts.ServiceError):
         self.retry_after_s = retry_after_s
 
 
-class ServiceUnavailable(contracts.ServiceError):
+class ServiceUnavailable(errors.ServiceError):
     """No replica could do the job; the same request may work later."""
 
 
@@ -87,15 +87,15 @@ class ErrorTable(dict[type[Exception], Row]):
 TABLE = ErrorTable(
     {
         InvalidRequest: Row(400, "invalid_request_error", "invalid_value"),
-        contracts.JobError: Row(400, "invalid_request_error", "invalid_value"),
-        contracts.PromptTooLong: Row(400, "invalid_request_error", "prompt_too_long"),
-        contracts.NoPoseFound: Row(400, "invalid_request_error", "no_pose_found"),
-        contracts.JobTooLarge: Row(400, "invalid_request_error", "job_too_large"),
+        errors.JobError: Row(400, "invalid_request_error", "invalid_value"),
+        errors.PromptTooLong: Row(400, "invalid_request_error", "prompt_too_long"),
+        errors.NoPoseFound: Row(400, "invalid_request_error", "no_pose_found"),
+        errors.JobTooLarge: Row(400, "invalid_request_error", "job_too_large"),
         BadUpload: Row(400, "invalid_request_error", "invalid_image"),
         InvalidApiKey: Row(401, "invalid_request_error", "invalid_api_key"),
         NotLoopback: Row(403, "invalid_request_error", "api_key_required"),
         UrlForged: Row(403, "invalid_request_error", "invalid_signature"),
-        contracts.PictureNotFound: Row(404, "invalid_request_error", "image_not_found"),
+        errors.PictureNotFound: Row(404, "invalid_request_error", "image_not_found"),
         UnknownModel: Row(404, "invalid_request_error", "model_not_found"),
         BodyTooSlow: Row(408, "invalid_request_error", "body_too_slow"),
         Interrupted: Row(409, "invalid_request_error", "interrupted", retry=False),
@@ -104,11 +104,11 @@ TABLE = ErrorTable(
         BodyTooLarge: Row(413, "invalid_request_error", "body_too_large"),
         UnsupportedMediaType: Row(415, "invalid_request_error", "unsupported_media_type"),
         QueueFull: Row(429, "rate_limit_error", "queue_full"),
-        contracts.GenerationFailed: Row(500, "server_error", "generation_failed", retry=False),
+        errors.GenerationFailed: Row(500, "server_error", "generation_failed", retry=False),
         ServiceUnavailable: Row(503, "server_error", "unavailable"),
-        contracts.ReplicaUnfit: Row(503, "server_error", "unavailable"),
-        contracts.StoreUnavailable: Row(503, "server_error", "store_unavailable", retry=False),
-        contracts.DeadlineExceeded: Row(504, "server_error", "timeout", retry=False),
+        errors.ReplicaUnfit: Row(503, "server_error", "unavailable"),
+        errors.StoreUnavailable: Row(503, "server_error", "store_unavailable", retry=False),
+        errors.DeadlineExceeded: Row(504, "server_error", "timeout", retry=False),
         Exception: Row(500, "server_error", "internal_error", retry=False),
     }
 )
@@ -122,7 +122,7 @@ def error_body(message: str, type_: str, param: str | None = None, code: str | N
 def error_content(error: Exception, request_id: str) -> dict[str, Any]:
     """The body that answers `error`. Messages of our own errors are meant for the client; no other text leaves."""
     row = TABLE.row(error)
-    if isinstance(error, contracts.ServiceError):
+    if isinstance(error, errors.ServiceError):
         message, param = error.message, error.param
     else:
         logger.error("request %s failed", request_id, exc_info=error)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from fastapi import Request
 from pydantic import BaseModel
 
-from deployments.contracts import DeadlineExceeded, ServiceError
+from deployments.errors import DeadlineExceeded, ServiceError
 from serve_app.bodies import Form
 from serve_app.errors import InvalidRequest, KeyReused
 from serve_app.store import Store

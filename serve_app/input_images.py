@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from deployments.contracts import PictureNotFound
+from deployments.errors import PictureNotFound
 from serve_app.bodies import Form
 from serve_app.errors import InvalidRequest
 from serve_app.schemas import short

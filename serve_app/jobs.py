@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from deployments.contracts import ImageEditJob, PoseControlJob, TextToImageJob
+from deployments.jobs import ImageEditJob, PoseControlJob, TextToImageJob
 from deployments.schedulers import SCHEDULERS
 from serve_app import choices
 from serve_app.catalog import Entry

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from pydantic import BaseModel
 
-from deployments.contracts import ServiceError
+from deployments.errors import ServiceError
 from serve_app.catalog import Catalog, Entry
 from serve_app.errors import UnknownModel
 from serve_app.store import Store

@@ -14,7 +14,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from deployments.contracts import ServiceError
+from deployments.errors import ServiceError
 
 
 class BadUpload(ServiceError):

@@ -20,7 +20,7 @@ from ray.serve.exceptions import (
     ReplicaUnavailableError,
 )
 
-from deployments.contracts import ReplicaUnfit
+from deployments.errors import ReplicaUnfit
 from serve_app.errors import QueueFull, ServiceUnavailable
 
 REPLICA_LOST = (

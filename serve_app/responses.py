@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from deployments.contracts import PictureFormat
+from deployments.jobs import PictureFormat
 
 
 class InputTokens(BaseModel):

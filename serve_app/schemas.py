@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from deployments.contracts import PictureFormat
+from deployments.jobs import PictureFormat
 from serve_app.errors import InvalidRequest
 
 SEED_MAX = 2**63 - 1

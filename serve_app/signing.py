@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itsdangerous import Signer
 from pydantic import SecretStr
 
-from deployments.contracts import ServiceError
+from deployments.errors import ServiceError
 
 
 class UrlExpired(ServiceError):

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from deployments.contracts import Pixels
+from deployments.jobs import Pixels
 from serve_app.picture_files import BadUpload, decode, open_picture
 
 __all__ = ["BadUpload", "UploadedMask", "UploadedPicture"]

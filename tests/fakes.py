@@ -15,26 +15,20 @@ from ray.serve import Application
 
 from deployments.config import CheckpointConfig, EngineConfig
 from deployments.contracts import (
-    DeadlineExceeded,
     Done,
     Engine,
     Event,
-    GenerationFailed,
-    ImageEditJob,
-    Job,
-    NoPoseFound,
     Picture,
     PipelineResponse,
-    Pixels,
     PoseEstimator,
     Preview,
     Progress,
-    PromptTooLong,
     Queued,
-    ReplicaUnfit,
 )
 from deployments.encoding import encode_picture
 from deployments.engine_stats import EngineStats
+from deployments.errors import DeadlineExceeded, GenerationFailed, NoPoseFound, PromptTooLong, ReplicaUnfit
+from deployments.jobs import ImageEditJob, Job, Pixels
 from deployments.masks import with_kept_parts
 from serve_app.app import wire
 from serve_app.config import AppConfig

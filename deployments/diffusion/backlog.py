@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from deployments.contracts import ReplicaUnfit
 from deployments.diffusion.request import Request
 from deployments.diffusion.trajectory import Shape
+from deployments.errors import ReplicaUnfit
 
 IN_TIME = 1.5
 """How much of its work's time a job has left, in shares, when it must begin to be done by its deadline."""

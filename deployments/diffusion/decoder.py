@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from deployments.config import EngineConfig
-from deployments.contracts import Pixels
 from deployments.diffusion.components import Components
 from deployments.diffusion.optimize import Compiled
+from deployments.jobs import Pixels
 
 
 class Decoder:

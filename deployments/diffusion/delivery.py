@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from deployments.contracts import Done, GenerationFailed, PipelineResponse, Pixels, Preview
+from deployments.contracts import Done, PipelineResponse, Preview
 from deployments.diffusion.request import Request
 from deployments.encoding import encode_picture, scaled
+from deployments.errors import GenerationFailed
+from deployments.jobs import Pixels
 from deployments.masks import with_kept_parts
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from typing import TypeAlias
 import torch
 
 from deployments.config import CheckpointConfig, EngineConfig
-from deployments.contracts import Done, Event, Job, JobTooLarge, Queued, ReplicaUnfit
+from deployments.contracts import Done, Event, Queued
 from deployments.diffusion.backlog import Backlog
 from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.delivery import Delivery
@@ -32,6 +32,8 @@ from deployments.diffusion.request import Request
 from deployments.diffusion.start import plan
 from deployments.diffusion.ticker import Ticker
 from deployments.engine_stats import EngineStats
+from deployments.errors import JobTooLarge, ReplicaUnfit
+from deployments.jobs import Job
 
 logger = logging.getLogger(__name__)
 

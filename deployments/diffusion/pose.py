@@ -8,9 +8,10 @@ from typing import Any
 import cv2
 
 from deployments.config import CheckpointConfig
-from deployments.contracts import NoPoseFound, Pixels
 from deployments.diffusion.components import CheckpointError, device_of
 from deployments.diffusion.openpose import Body, OpenposeDetector
+from deployments.errors import NoPoseFound
+from deployments.jobs import Pixels
 
 DETECT_PX = 512
 """The shorter edge at which OpenPose looks for people, as in the ControlNets' training; smaller pictures stay as is."""

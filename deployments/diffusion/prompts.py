@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from deployments.contracts import PromptTooLong
+from deployments.errors import PromptTooLong
 
 
 @dataclass(frozen=True)

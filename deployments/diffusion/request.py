@@ -6,8 +6,10 @@ import asyncio
 import time
 from concurrent.futures import Future
 
-from deployments.contracts import DeadlineExceeded, Event, Job
+from deployments.contracts import Event
 from deployments.diffusion.trajectory import Trajectory
+from deployments.errors import DeadlineExceeded
+from deployments.jobs import Job
 
 
 class Request:

@@ -9,10 +9,11 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
-from deployments.contracts import ImageEditJob, Job, JobError, Pixels, PoseControlJob
 from deployments.diffusion.components import Components
 from deployments.diffusion.prompts import Embedding, Prompt, PromptEncoder
 from deployments.diffusion.trajectory import Conditioning, Kept, Shape, Trajectory, noised
+from deployments.errors import JobError
+from deployments.jobs import ImageEditJob, Job, Pixels, PoseControlJob
 from deployments.schedulers import SCHEDULERS
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 
 from deployments.config import EngineConfig
-from deployments.contracts import GenerationFailed, Progress, ServiceError
+from deployments.contracts import Progress
 from deployments.diffusion.backlog import Backlog
 from deployments.diffusion.components import Components
 from deployments.diffusion.decoder import Decoder
@@ -22,6 +22,7 @@ from deployments.diffusion.request import Request, deadline_exceeded
 from deployments.diffusion.start import begin, embed
 from deployments.diffusion.warm_up import budget_of, warm_up
 from deployments.engine_stats import EngineStats
+from deployments.errors import GenerationFailed, ServiceError
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from diffusers import DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, UniPCMultistepScheduler
 
-from deployments.contracts import Job, PoseControlJob
 from deployments.diffusion.prompts import Prompt
+from deployments.jobs import Job, PoseControlJob
 
 KEEP_THEIR_ESTIMATES = (DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, UniPCMultistepScheduler)
 """Schedulers that work on estimates of the finished latents and keep the last ones, without returning them."""

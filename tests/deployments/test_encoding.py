@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deployments.contracts import Encoding, PictureFormat
 from deployments.encoding import encode_picture, scaled
+from deployments.jobs import Encoding, PictureFormat
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 

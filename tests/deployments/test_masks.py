@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deployments.contracts import ImageEditJob
+from deployments.jobs import ImageEditJob
 from deployments.masks import with_kept_parts
 from tests.deployments.diffusion.conftest import half_mask, make_job
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from deployments.contracts import StoreUnavailable
+from deployments.errors import StoreUnavailable
 from deployments.storage import Storage
 from deployments.store_config import StorageConfig
 from tests.deployments.fake_bucket import FakeBucket

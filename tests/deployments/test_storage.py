@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from deployments.contracts import Picture, PictureNotFound, PipelineResponse, StoreUnavailable
+from deployments.contracts import Picture, PipelineResponse
+from deployments.errors import PictureNotFound, StoreUnavailable
 from deployments.storage import PICTURE_ID, Storage, media_type
 from deployments.store_config import StorageConfig
 from deployments.sweeper import Sweeper

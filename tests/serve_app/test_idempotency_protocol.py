@@ -10,7 +10,7 @@ import pytest
 from obstore.store import MemoryStore
 from pydantic import BaseModel
 
-from deployments.contracts import DeadlineExceeded, StoreUnavailable
+from deployments.errors import DeadlineExceeded, StoreUnavailable
 from deployments.records import Records
 from serve_app.errors import KeyReused
 from serve_app.idempotency import Idempotency, Kept, Pace, RequestKey

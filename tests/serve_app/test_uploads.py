@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from deployments.contracts import Pixels
+from deployments.jobs import Pixels
 from serve_app.uploads import BadUpload, UploadedMask, UploadedPicture
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)

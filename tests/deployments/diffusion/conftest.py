@@ -15,9 +15,10 @@ from PIL import Image
 
 import deployments
 from deployments.config import CheckpointConfig, EngineConfig
-from deployments.contracts import Done, Event, Job, PipelineResponse, Pixels, TextToImageJob
+from deployments.contracts import Done, Event, PipelineResponse
 from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.engine import DiffusionEngine
+from deployments.jobs import Job, Pixels, TextToImageJob
 from tests.checkpoints import build_checkpoint
 
 SIZE_PX = 32

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.contracts import ReplicaUnfit
 from deployments.diffusion.backlog import Backlog
 from deployments.diffusion.trajectory import Shape
+from deployments.errors import ReplicaUnfit
 
 SMALL, LARGE = Shape(16, 16, 1), Shape(32, 32, 1)
 

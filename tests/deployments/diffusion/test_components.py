@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from deployments.config import CheckpointConfig, EngineConfig
-from deployments.contracts import Done, ImageEditJob, Job, PoseControlJob, Preview, Progress
+from deployments.contracts import Done, Preview, Progress
 from deployments.diffusion.components import CheckpointError, load_components
 from deployments.diffusion.engine import DiffusionEngine
+from deployments.jobs import ImageEditJob, Job, PoseControlJob
 from tests.deployments.diffusion.conftest import (
     draw,
     events_of,

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deployments.config import EngineConfig
-from deployments.contracts import ImageEditJob, Job, PoseControlJob, TextToImageJob
 from deployments.diffusion.engine import DiffusionEngine
+from deployments.jobs import ImageEditJob, Job, PoseControlJob, TextToImageJob
 from deployments.schedulers import SCHEDULERS
 from tests.deployments.diffusion.conftest import (
     EMBEDDED,

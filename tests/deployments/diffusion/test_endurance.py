@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from deployments.contracts import ImageEditJob, Job, PipelineResponse
+from deployments.contracts import PipelineResponse
 from deployments.diffusion.engine import DiffusionEngine
 from deployments.diffusion.request import Request
 from deployments.diffusion.trajectory import Trajectory
+from deployments.jobs import ImageEditJob, Job
 from tests.deployments.diffusion.conftest import half_mask, make_job, random_picture, respond, wait_until
 
 JOBS = 500

@@ -14,9 +14,9 @@ from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from PIL import Image
 
 from deployments.config import CheckpointConfig
-from deployments.contracts import ImageEditJob, Job, Pixels, PoseControlJob
 from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.engine import DiffusionEngine
+from deployments.jobs import ImageEditJob, Job, Pixels, PoseControlJob
 from deployments.schedulers import SCHEDULERS
 from tests.deployments.diffusion.conftest import EMBEDDED, draw, half_mask, largest_difference, make_job, random_picture
 

@@ -12,23 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from deployments.contracts import (
-    DeadlineExceeded,
-    Done,
-    Event,
-    GenerationFailed,
-    ImageEditJob,
-    JobError,
-    JobTooLarge,
-    PipelineResponse,
-    PoseControlJob,
-    Progress,
-    PromptTooLong,
-    Queued,
-    ReplicaUnfit,
-)
+from deployments.contracts import Done, Event, PipelineResponse, Progress, Queued
 from deployments.diffusion.components import Components
 from deployments.diffusion.engine import DiffusionEngine
+from deployments.errors import DeadlineExceeded, GenerationFailed, JobError, JobTooLarge, PromptTooLong, ReplicaUnfit
+from deployments.jobs import ImageEditJob, PoseControlJob
 from tests.deployments.diffusion.conftest import (
     draw,
     events_of,

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from deployments.config import CheckpointConfig
-from deployments.contracts import NoPoseFound
 from deployments.diffusion.components import CheckpointError
 from deployments.diffusion.openpose import bodypose_model
 from deployments.diffusion.pose import OpenPose, load_estimator
+from deployments.errors import NoPoseFound
 from tests.deployments.diffusion.conftest import DEMO, random_picture
 
 

@@ -7,9 +7,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployments.contracts import PromptTooLong
 from deployments.diffusion.components import Components
 from deployments.diffusion.prompts import Embedding, Prompt, PromptEncoder
+from deployments.errors import PromptTooLong
 
 
 @pytest.fixture
