@@ -73,8 +73,9 @@ async def _lines(
 
 
 def _text(event: StreamEvent | None) -> str:
+    # No empty line after a comment: some clients (openai-go before 3.43) take that for the end of an event.
     if event is None:
-        return ": keep-alive\n\n"
+        return ": keep-alive\n"
     if isinstance(event, Progress):
-        return f": step {event.step} of {event.steps}\n\n"
+        return f": step {event.step} of {event.steps}\n"
     return f"event: {event.type}\ndata: {event.model_dump_json(exclude_none=True)}\n\n"

@@ -38,13 +38,13 @@ export async function* readEvents(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let buffer = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch(unreachable);
     if (done) return;
-    const blocks = (buffer + value).split("\n\n");
-    buffer = blocks.pop();
-    for (const block of blocks) {
-      const data = block.match(/^data: (.*)$/m);
-      const progress = block.match(/^: step (\d+) of (\d+)$/m);
+    const lines = (buffer + value).split("\n");
+    buffer = lines.pop();
+    for (const line of lines) {
+      const data = line.match(/^data: (.*)$/);
+      const progress = line.match(/^: step (\d+) of (\d+)$/);
       if (data) yield JSON.parse(data[1]);
       if (progress) yield { step: Number(progress[1]), steps: Number(progress[2]) };
     }

@@ -22,6 +22,14 @@ export function showCards(cards) {
   if (cards[0]?.picture) showCode(cards[0].picture.request);
 }
 
+/** Gives back the memory of pictures whose cards are not shown any more. */
+export function release(cards) {
+  for (const card of cards) {
+    if (card.isConnected) continue;
+    for (const image of card.querySelectorAll("img[src]")) URL.revokeObjectURL(image.src);
+  }
+}
+
 function showBlob(image, blob) {
   URL.revokeObjectURL(image.src);
   image.src = URL.createObjectURL(blob);
@@ -50,7 +58,6 @@ export async function showPicture(card, picture) {
   const save = card.querySelector("[data-do=save]");
   save.href = image.src;
   save.download = `${picture.seed}.${picture.blob.type.slice("image/".length)}`;
-  card.querySelector("[data-do=pose]").hidden = !capabilities.tasks?.includes("pose");
   card.querySelector(".about").hidden = false;
   card.classList.remove("preview");
   showTimeLeft(card);

@@ -8,6 +8,7 @@ import { toJson } from "./wire.js";
 export function showCode(request) {
   $("curl").textContent = asCurl(request);
   $("python").textContent = asPython(request);
+  for (const link of $("code-files").querySelectorAll("a")) URL.revokeObjectURL(link.href);
   const links = Object.entries(request.files).map(([name, blob]) => {
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${name}.png` });
     link.textContent = link.download;
@@ -58,7 +59,7 @@ for number, event in enumerate(finished):
 
 export async function copy(text, button) {
   await navigator.clipboard.writeText(text);
-  const label = button.textContent;
+  button.dataset.label ??= button.textContent;
   button.textContent = "Copied";
-  setTimeout(() => (button.textContent = label), 1500);
+  setTimeout(() => (button.textContent = button.dataset.label), 1500);
 }

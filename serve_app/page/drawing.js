@@ -1,7 +1,7 @@
 // A request: read from the form, sent, and followed until its pictures are there.
 
 import { ApiError, call, readEvents } from "./api.js";
-import { newCard, showCards, showPicture, showPreview } from "./cards.js";
+import { newCard, release, showCards, showPicture, showPreview } from "./cards.js";
 import { showCode } from "./code.js";
 import { $, forgetError, input, say, showError, task } from "./dom.js";
 import { keep } from "./gallery.js";
@@ -48,9 +48,12 @@ export async function draw() {
   } catch (error) {
     if (running.signal.aborted) say("Cancelled.");
     else showError(error);
-    const finished = [...$("cards").children].filter((card) => card.picture);
+    const drawn = [...$("cards").children];
+    const finished = drawn.filter((card) => card.picture);
     showCards(finished.length ? finished : before);
+    release(drawn);
   } finally {
+    release(before);
     running = null;
     setBusy(false);
   }
@@ -79,7 +82,7 @@ async function follow(request) {
 async function finish(card, event, request) {
   const picture = {
     request,
-    seed: String(request.fields.seed + BigInt(event.image_index)),
+    seed: String(BigInt(request.fields.seed) + BigInt(event.image_index)),
     blob: toBlob(event.b64_json, event.output_format),
     skeleton: event.b64_json_pose && toBlob(event.b64_json_pose, event.output_format),
     url: event.url,

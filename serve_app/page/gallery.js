@@ -1,6 +1,6 @@
 // The last pictures, kept in this browser.
 
-import { newCard, showCards, showPicture } from "./cards.js";
+import { newCard, release, showCards, showPicture } from "./cards.js";
 import { $, BASE, forgetError, say } from "./dom.js";
 import { running } from "./drawing.js";
 
@@ -52,10 +52,12 @@ function thumbnail(picture) {
 /** Shows a picture of the gallery as it was when it was drawn. */
 async function reopen(picture) {
   if (running) return;
+  const before = [...$("cards").children];
   const card = newCard(picture.request.fields);
   forgetError();
   say(picture.request.fields.prompt);
   await showPicture(card, picture);
   showCards([card]);
+  release(before);
   $("stage").focus();
 }

@@ -20,6 +20,7 @@ export async function loadModel() {
   setOptions(input("size"), capabilities.sizes, capabilities.default_size);
   setOptions(input("quality"), Object.keys(capabilities.qualities), capabilities.default_quality);
   setOptions(input("scheduler"), ["", ...capabilities.schedulers]);
+  document.body.dataset.tasks = capabilities.tasks.join(" ");
   for (const radio of input("task")) radio.disabled = !capabilities.tasks.includes(TASKS[radio.value]);
   if (form.querySelector("[name=task]:checked").disabled) form.querySelector("[name=task]:enabled").click();
   $("mask-tools").hidden = !capabilities.masks;

@@ -1,5 +1,6 @@
 // The page of the image service: what its buttons, fields and keys do. It speaks the API that every client speaks.
 
+import { ApiError } from "./api.js";
 import { CARD_ACTIONS, showTimeLeft } from "./cards.js";
 import { copy } from "./code.js";
 import { $, form, input, showError, task } from "./dom.js";
@@ -34,14 +35,23 @@ $("file").addEventListener("change", () => {
   const [file] = $("file").files;
   if (file) setSource(file, file.name);
 });
-for (const [kind, files] of [["drop", "dataTransfer"], ["paste", "clipboardData"]]) {
-  document.addEventListener(kind, (event) => {
-    const file = [...event[files].files].find(({ type }) => type.startsWith("image/"));
-    if (!file) return;
-    event.preventDefault();
-    if (task() === "draw") form.querySelector("[name=task][value=edit]").click();
-    setSource(file, file.name);
-  });
+document.addEventListener("drop", (event) => {
+  const [file] = event.dataTransfer.files;
+  if (file) takePicture(event, file);
+});
+document.addEventListener("paste", (event) => {
+  const { files, types } = event.clipboardData;
+  const file = [...files].find(({ type }) => type.startsWith("image/"));
+  // A spreadsheet's cells are text, and a picture of themselves.
+  const isText = types.includes("text/plain") && event.target.matches("input, textarea");
+  if (file && !isText) takePicture(event, file);
+});
+function takePicture(event, file) {
+  event.preventDefault();
+  const takers = [...input("task")].filter((radio) => radio.value !== "draw" && !radio.disabled);
+  if (!takers.length) return showError(new ApiError({ message: `The model ${input("model").value} takes no pictures.` }));
+  if (task() === "draw") takers[0].click();
+  setSource(file, file.name);
 }
 document.addEventListener("dragover", (event) => event.preventDefault());
 
@@ -73,6 +83,11 @@ onPress("cancel", () => {
 onPress("remove-source", removeSource);
 onPress("clear-mask", clearMask);
 onPress("mark-rectangle", markRectangle);
+form.querySelector(".rectangle").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.ctrlKey || event.metaKey) return;
+  event.preventDefault(); // it would send the form
+  markRectangle();
+});
 onPress("key-button", async () => (await askForKey("")) && loadModels().catch(showError));
 onPress("forget-key", () => {
   sessionStorage.removeItem("api-key");

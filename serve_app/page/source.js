@@ -58,7 +58,12 @@ function setMarked(value) {
 export function markRectangle() {
   const { width, height } = mask.canvas;
   const part = (side, whole) => (whole * $(`mask-${side}`).valueAsNumber) / 100;
-  mask.fillRect(part("left", width), part("top", height), part("width", width), part("height", height));
+  const rectangle = [part("left", width), part("top", height), part("width", width), part("height", height)];
+  if (rectangle.some(Number.isNaN)) {
+    showError(new ApiError({ message: "A rectangle needs four numbers, in percent." }));
+    return;
+  }
+  mask.fillRect(...rectangle);
   setMarked(true);
   say("The rectangle is marked.");
 }

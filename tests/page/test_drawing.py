@@ -46,6 +46,12 @@ def test_previews_come_and_the_picture_has_a_link_that_opens(fake_page: Page) ->
     assert Path(download.value.path()).read_bytes() == picture.content
 
 
+def test_a_seed_may_be_written_as_any_whole_number(fake_page: Page) -> None:
+    draw(fake_page, "an otter", seed="1e3")
+    done(fake_page)
+    expect(fake_page.get_by_text("Seed 1000 · 256 × 256")).to_be_visible()
+
+
 def test_a_number_of_pictures_counts_the_seed_up(fake_page: Page) -> None:
     draw(fake_page, "otters", seed="9223372036854775805", number="3")
     done(fake_page)

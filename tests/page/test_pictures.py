@@ -93,6 +93,60 @@ def test_a_picture_of_nobody_is_refused_in_the_apis_words(fake_page: Page) -> No
     expect(fake_page.get_by_role("alert").filter(visible=True)).to_have_text("No person was found in the picture.")
 
 
+def test_enter_in_the_rectangles_fields_marks_it(fake_page: Page, person: Any) -> None:
+    start_from(fake_page, "A picture", person)
+    fake_page.get_by_text("Change only a part").click()
+    left = fake_page.get_by_label("Left")
+    left.fill("")
+    left.press("Enter")
+    expect(fake_page.get_by_role("alert").filter(visible=True)).to_contain_text("four numbers")
+    left.fill("50")
+    left.press("Enter")
+    expect(fake_page.get_by_role("status")).to_have_text("The rectangle is marked.")
+    draw(fake_page, "a red boat")
+    done(fake_page)
+    expect(fake_page.locator("#code-files")).to_have_text("Files it sends: image.png mask.png")
+
+
+DROP = """(type) => {
+  const files = new DataTransfer();
+  files.items.add(new File(["no"], `file.${type}`, { type }));
+  const init = { bubbles: true, cancelable: true };
+  return !document.body.dispatchEvent(new DragEvent("drop", { ...init, dataTransfer: files }));
+}"""
+
+
+def test_a_dropped_file_is_taken_or_told_why_not(fake_page: Page) -> None:
+    assert fake_page.evaluate(DROP, "application/pdf"), "the browser would open it instead of the page"
+    expect(fake_page.get_by_role("alert").filter(visible=True)).to_contain_text("is not a picture")
+    expect(fake_page.get_by_role("radio", name="A picture")).to_be_checked()
+
+
+PASTE_CELLS = """() => {
+  const cells = new DataTransfer();
+  cells.items.add(new File(["no"], "cells.png", { type: "image/png" }));
+  cells.setData("text/plain", "an otter");
+  const prompt = document.querySelector("[name=prompt]");
+  return prompt.dispatchEvent(new ClipboardEvent("paste", { bubbles: true, cancelable: true, clipboardData: cells }));
+}"""
+
+
+def test_a_spreadsheets_cells_are_pasted_as_text(fake_page: Page) -> None:
+    assert fake_page.evaluate(PASTE_CELLS), "the text would be swallowed"
+    expect(fake_page.get_by_role("radio", name="Text")).to_be_checked()
+
+
+def test_a_model_for_poses_alone_offers_no_edit(fake_page: Page, person: Any) -> None:
+    draw(fake_page, "an otter")
+    done(fake_page)
+    expect(fake_page.get_by_role("button", name="Edit this picture")).to_be_visible()
+    fake_page.get_by_label("Model").select_option("fake-pose")
+    expect(fake_page.get_by_role("button", name="Edit this picture")).to_be_hidden()
+    expect(fake_page.get_by_role("button", name="Take its pose")).to_be_visible()
+    fake_page.evaluate(DROP, "image/png")
+    expect(fake_page.get_by_role("radio", name="A pose")).to_be_checked()
+
+
 def test_a_file_that_is_no_picture_is_not_taken(fake_page: Page) -> None:
     fake_page.get_by_role("radio", name="A picture").check(force=True)
     fake_page.locator("#file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no"})
