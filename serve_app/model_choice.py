@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from contextlib import suppress
 
 from pydantic import BaseModel
 
-from deployments.errors import ServiceError
 from serve_app.catalog import Catalog, Entry
 from serve_app.errors import UnknownModel
 from serve_app.store import Store
@@ -18,17 +15,14 @@ class Choice(BaseModel):
     """What the store keeps."""
 
     model: str
-    written_unix_s: float
 
 
 class ModelChoice:
-    """One choice for each API key. It is forgotten when it was not used for as long as pictures are kept."""
+    """One choice for each API key. It stays until another is made: clients choose once, where they are set up."""
 
-    def __init__(self, store: Store, catalog: Catalog, kept_s: float) -> None:
-        """`kept_s`: how long the store keeps a record at least."""
+    def __init__(self, store: Store, catalog: Catalog) -> None:
         self._store = store
         self._catalog = catalog
-        self._kept_s = kept_s
 
     async def read(self, key_name: str) -> Entry:
         """The chosen model; the default where none is chosen, or one that is no longer served.
@@ -41,20 +35,16 @@ class ModelChoice:
             return self._catalog.find(None)
         choice = Choice.model_validate_json(data)
         try:
-            entry = self._catalog.find(choice.model)
+            return self._catalog.find(choice.model)
         except UnknownModel:
             return self._catalog.find(None)
-        # Kept young, but rarely: another choice may come in between, and a full disk must not hinder a reader.
-        if time.time() > choice.written_unix_s + self._kept_s / 2:
-            with suppress(ServiceError):
-                await self.write(key_name, entry)
-        return entry
 
     async def write(self, key_name: str, entry: Entry) -> None:
         """Chooses a model; raises as `read` does."""
-        choice = Choice(model=entry.name, written_unix_s=time.time())
+        choice = Choice(model=entry.name)
         await self._store.write_record(_record_id(key_name), choice.model_dump_json().encode())
 
 
 def _record_id(key_name: str) -> str:
-    return f"{hashlib.sha256(f'model choice of {key_name}'.encode()).hexdigest()}.0.record"
+    # Unlike the name of any other record: the sweeper leaves it alone.
+    return f"{hashlib.sha256(f'model choice of {key_name}'.encode()).hexdigest()}.choice"

@@ -35,7 +35,7 @@ def sdapi_routes(ingress: Ingress) -> APIRouter:
     """The router of `/sdapi/v1`."""
     router = APIRouter(prefix="/sdapi/v1", tags=["AUTOMATIC1111"], dependencies=[Depends(require_key(ingress))])
     runs = Runs()
-    choice = ModelChoice(ingress.store, ingress.catalog, ingress.config.storage.url_ttl_s)
+    choice = ModelChoice(ingress.store, ingress.catalog)
 
     async def entry_of(request: Request, wire: TextToImageRequest) -> Entry:
         if name := wire.model or wire.override_settings.get("sd_model_checkpoint"):

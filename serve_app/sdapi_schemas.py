@@ -6,7 +6,7 @@ import math
 import secrets
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.schedulers import SCHEDULERS
 from serve_app.catalog import Entry
@@ -36,14 +36,26 @@ also to be had as `… Karras`, or with the scheduler `karras`."""
 
 SCHEDULES = ("automatic", "karras")
 
+FOREIGN_SCHEDULES = (
+    *("uniform", "exponential", "polyexponential", "sgm_uniform", "kl_optimal", "align_your_steps", "simple", "normal"),
+    *("ddim", "beta"),
+)
+"""AUTOMATIC1111's other noise schedules. Clients keep the one that was chosen with another server, and send it where
+they show `automatic`; it is drawn as that."""
+
 MAX_STRETCH, MAX_SCALE = 1.5, 4.0
 """How far the offered size that stands for the wanted one may be from it in shape and in area, as factors."""
+
+SHAPE_WEIGHT = 3
+"""Where several sizes are near. With 1, a square would be as near to a portrait as a larger portrait."""
 
 Pixels = Annotated[int, Field(ge=8, le=8192)]
 
 
 class TextToImageRequest(WireModel):
-    """Body of POST /sdapi/v1/txt2img, as far as it is read."""
+    """Body of POST /sdapi/v1/txt2img, as far as it is read. Numbers may be text, as they may there."""
+
+    model_config = ConfigDict(strict=False)
 
     prompt: str = Field(description="text")
     negative_prompt: str = Field("", description="text")
@@ -114,7 +126,7 @@ def openai_fields(wire: TextToImageRequest, entry: Entry) -> dict[str, Any]:
 
 
 def nearest_size(width_px: int, height_px: int, entry: Entry) -> str:
-    """The offered size that comes nearest to the wanted one.
+    """The offered size that comes nearest to the wanted one, in shape before area.
 
     Raises:
         InvalidRequest: none comes near.
@@ -126,11 +138,18 @@ def nearest_size(width_px: int, height_px: int, entry: Entry) -> str:
         width, height = math.log(size.width_px / width_px), math.log(size.height_px / height_px)
         return abs(width - height), abs(width + height)
 
-    nearest = min(entry.model.sizes, key=lambda text: sum(distance(text)))
-    stretch, scale = distance(nearest)
-    if stretch > math.log(MAX_STRETCH) or scale > math.log(MAX_SCALE):
+    def difference(text: str) -> float:
+        stretch, scale = distance(text)
+        return SHAPE_WEIGHT * stretch + scale
+
+    near = [text for text in entry.model.sizes if _is_near(*distance(text))]
+    if not near:
         raise invalid("width", f"{width_px}x{height_px}", f"near one of {', '.join(entry.model.sizes)}")
-    return nearest
+    return min(near, key=difference)
+
+
+def _is_near(stretch: float, scale: float) -> bool:
+    return stretch <= math.log(MAX_STRETCH) and scale <= math.log(MAX_SCALE)
 
 
 def scheduler_name(sampler: str | None, schedule: str | None, default: str) -> str | None:
@@ -141,13 +160,14 @@ def scheduler_name(sampler: str | None, schedule: str | None, default: str) -> s
     Raises:
         InvalidRequest: there is no such pair.
     """
-    if schedule and schedule.lower() not in SCHEDULES:
+    schedule = (schedule or "automatic").lower().replace(" ", "_")
+    if schedule not in SCHEDULES + FOREIGN_SCHEDULES:
         raise invalid("scheduler", schedule, f"one of {', '.join(SCHEDULES)}")
     known = {name.lower(): name for name in sampler_names()}
     if sampler and sampler.lower() not in known:
         raise invalid("sampler_name", sampler, f"one of {', '.join(known.values())}")
     chosen = sampler_names()[known[sampler.lower()]] if sampler else None
-    if (schedule or "").lower() != "karras":
+    if schedule != "karras":
         return chosen
     plain = (chosen or default).removesuffix("_karras")
     if f"{plain}_karras" not in SCHEDULERS:

@@ -12,16 +12,21 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from PIL import Image
 
 from deployments.schedulers import SCHEDULERS
 from serve_app.access import main as make_key
+from serve_app.catalog import Catalog
+from serve_app.config import AppConfig
 from serve_app.errors import InvalidRequest
-from serve_app.sdapi_schemas import sampler_names, scheduler_name
+from serve_app.sdapi_schemas import nearest_size, sampler_names, scheduler_name
 from tests.conftest import Deploy, fake_config
 from tests.openai_errors import assert_openai_error
 from tests.pictures import data_url, drawing, encoded, parameters
 from tests.serve_app.test_failures import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SILLY_TAVERN: dict[str, Any] = {
     "url": "http://images.example/",
@@ -93,6 +98,32 @@ def test_the_blockentropy_source_draws(http: httpx.Client) -> None:
     assert parameters(picture(answer))["seed"] == "12345"
 
 
+def test_numbers_may_be_text_as_with_automatic1111(http: httpx.Client) -> None:
+    body = {"prompt": "x", "seed": "77", "width": 256.0, "height": "256", "steps": "3", "cfg_scale": "2.5"}
+    drawn_with = parameters(picture(http.post("/sdapi/v1/txt2img", json=body)))
+    assert (drawn_with["seed"], drawn_with["steps"], drawn_with["guidance_scale"]) == ("77", "3", "2.5")
+
+
+@pytest.mark.parametrize(
+    ("file", "wanted", "drawn"),
+    [
+        ("serve_config.yaml", (512, 512), "512x512"),
+        ("serve_config.yaml", (512, 768), "832x1216"),
+        ("serve_config.yaml", (768, 512), "1216x832"),
+        ("serve_config.yaml", (600, 800), "896x1152"),
+        ("serve_config.yaml", (896, 512), "1344x768"),
+        ("serve_config.yaml", (540, 960), "768x1344"),
+        ("serve_config.yaml", (1024, 1024), "1024x1024"),
+        ("demo.yaml", (1024, 1536), "512x768"),
+        ("demo.yaml", (640, 640), "512x512"),
+    ],
+)
+def test_the_nearest_size_has_the_shape_of_the_wanted_one(file: str, wanted: tuple[int, int], drawn: str) -> None:
+    application = yaml.safe_load((ROOT / file).read_text())["applications"][0]
+    entry = Catalog(AppConfig.model_validate(application["args"])).find(None)
+    assert nearest_size(*wanted, entry) == drawn
+
+
 def test_a_seed_of_minus_one_is_another_each_time(http: httpx.Client) -> None:
     def seed() -> int:
         answer = http.post("/sdapi/v1/txt2img", json={"prompt": "x", "seed": -1})
@@ -121,6 +152,7 @@ def test_img2img_draws_over_a_picture(http: httpx.Client, inline: str) -> None:
         ("txt2img", {"prompt": "x", "cfg_scale": -1}, "cfg_scale"),
         ("txt2img", {"prompt": "x", "sampler_name": "Eulerish"}, "sampler_name"),
         ("txt2img", {"prompt": "x", "sampler_name": "DDIM", "scheduler": "karras"}, "scheduler"),
+        ("txt2img", {"prompt": "x", "scheduler": "karrass"}, "scheduler"),
         ("txt2img", {"prompt": "x", "batch_size": 4, "n_iter": 3}, "batch_size"),
         ("txt2img", {"prompt": "x", "enable_hr": True}, "enable_hr"),
         ("img2img", {"prompt": "x"}, "init_images"),
@@ -162,6 +194,8 @@ def test_every_sampler_is_a_name_of_the_scheduler_table_and_every_name_has_a_sam
         ("DPM++ 2M", None, "dpmpp_2m"),
         (None, "karras", "euler_karras"),
         (None, "automatic", None),
+        ("Euler", "exponential", "euler"),
+        ("DPM++ 2M", "SGM Uniform", "dpmpp_2m"),
         ("", "", None),
     ],
 )
@@ -173,7 +207,7 @@ def test_a_sampler_and_its_schedule_are_one_scheduler(
 
 @pytest.mark.parametrize(
     ("sampler", "schedule", "default"),
-    [("UniPC", "karras", "euler"), (None, "karras", "ddim"), ("Euler", "exponential", "euler"), ("Eulerish", "", "")],
+    [("UniPC", "karras", "euler"), (None, "karras", "ddim"), ("Euler", "steep", "euler"), ("Eulerish", "", "")],
 )
 def test_a_schedule_that_a_sampler_has_not_is_refused(sampler: str | None, schedule: str, default: str) -> None:
     with pytest.raises(InvalidRequest):
