@@ -98,6 +98,10 @@ class Engine(Protocol):
         """Raises `ReplicaUnfit` when the engine can no longer draw."""
         ...
 
+    def close(self) -> None:
+        """Stops the engine; unfinished jobs end with `ReplicaUnfit`."""
+        ...
+
     @property
     def stats(self) -> EngineStats:
         """What the engine has counted so far."""

@@ -58,6 +58,11 @@ class Pipeline:
                     return event.response
         raise GenerationFailed("The engine ended the job without a picture.")
 
+    def __del__(self) -> None:
+        """Serve calls this when it stops the replica: after it sent no more jobs and gave those in hand their time."""
+        if hasattr(self, "_engine"):
+            self._engine.close()
+
     async def check_health(self) -> None:
         """Serve calls this every few seconds and replaces the replica when it raises."""
         self._metrics.export(self._engine.stats)

@@ -26,7 +26,7 @@ SCHEDULERS: dict[str, SchedulerSpec] = {
     "lms": SchedulerSpec("LMSDiscreteScheduler"),
     "ddim": SchedulerSpec("DDIMScheduler"),
     "ddpm": SchedulerSpec("DDPMScheduler"),
-    "pndm": SchedulerSpec("PNDMScheduler"),
+    "pndm": SchedulerSpec("PNDMScheduler", {"skip_prk_steps": True}),  # without, it needs four steps at least
     "dpm2": SchedulerSpec("KDPM2DiscreteScheduler"),
     "dpm2_a": SchedulerSpec("KDPM2AncestralDiscreteScheduler"),
     "dpmpp_2m": SchedulerSpec("DPMSolverMultistepScheduler"),
@@ -35,7 +35,7 @@ SCHEDULERS: dict[str, SchedulerSpec] = {
     "dpmpp_2m_sde_karras": SchedulerSpec(
         "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True}
     ),
-    "dpmpp_2s": SchedulerSpec("DPMSolverSinglestepScheduler"),
+    "dpmpp_2s": SchedulerSpec("DPMSolverSinglestepScheduler", {"lower_order_final": True}),  # else it does so itself
     "unipc": SchedulerSpec("UniPCMultistepScheduler"),
     "deis": SchedulerSpec("DEISMultistepScheduler"),
     "lcm": SchedulerSpec("LCMScheduler"),

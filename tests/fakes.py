@@ -27,7 +27,7 @@ from deployments.contracts import (
 )
 from deployments.encoding import encode_picture
 from deployments.engine_stats import EngineStats
-from deployments.errors import DeadlineExceeded, GenerationFailed, NoPoseFound, PromptTooLong, ReplicaUnfit
+from deployments.errors import DeadlineExceeded, GenerationFailed, JobTooLarge, NoPoseFound, PromptTooLong, ReplicaUnfit
 from deployments.jobs import ImageEditJob, Job, Pixels
 from deployments.masks import with_kept_parts
 from serve_app.app import wire
@@ -39,8 +39,9 @@ class FakeEngine:
 
     Words of the prompt say how it behaves.
 
-    `sleep=S`: takes S seconds. `fail`, `bug`, `unfit`, `too-long`: raises. `die=FILE`: kills its process in mid-job as
-    long as FILE holds a number over 0, and counts it down; `die-late=FILE`, `fail-late`: the same after the previews.
+    `sleep=S`: takes S seconds. `fail`, `bug`, `unfit`, `too-long`, `too-large`: raises. `die=FILE`: kills its process
+    in mid-job as long as FILE holds a number over 0, and counts it down; `die-late=FILE`, `fail-late`: the same after
+    the previews.
     `break=FILE`: likewise, as a device that breaks while its process lives on.
     `mark=FILE`: writes "started", "done" or "cancelled" there. `count=FILE`: counts there how often it was started.
     """
@@ -79,6 +80,9 @@ class FakeEngine:
         if self._broken:
             raise ReplicaUnfit("The device failed.")
 
+    def close(self) -> None:
+        """Nothing runs on."""
+
     async def _behave(self, words: dict[str, str], job: Job) -> None:
         if "fail" in words:
             raise GenerationFailed("The picture could not be drawn.")
@@ -86,6 +90,8 @@ class FakeEngine:
             raise RuntimeError(f"secret detail of process {os.getpid()} in {__file__}")
         if "unfit" in words:
             raise ReplicaUnfit("The device failed.")
+        if "too-large" in words:
+            raise JobTooLarge("size 9999x9999 is more than this server can draw.", "size")
         if "too-long" in words:
             raise PromptTooLong("'prompt' has 999 tokens; at most 225 are allowed.", "prompt")
         if "break" in words and _count_down(words["break"]):

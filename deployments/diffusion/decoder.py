@@ -9,18 +9,20 @@ import torch
 from deployments.config import EngineConfig
 from deployments.diffusion.components import Components
 from deployments.diffusion.optimize import Compiled
+from deployments.engine_stats import EngineStats
 from deployments.jobs import Pixels
 
 
 class Decoder:
     """The VAE's decoder, with a second attempt in fp32, and the smaller decoder of previews."""
 
-    def __init__(self, components: Components, config: EngineConfig) -> None:
+    def __init__(self, components: Components, config: EngineConfig, stats: EngineStats) -> None:
+        """Counts its second attempts in `stats`."""
         self._components = components
+        self._stats = stats
         self._vae_decode = Compiled(components.vae.decode, config)
         self._pictures_per_pass = config.decode_batch
         self._preview_px = config.preview_px
-        self.nan_retries = 0
 
     def decode(self, latents: torch.Tensor) -> list[Pixels | None]:
         """Draws pictures.
@@ -66,13 +68,14 @@ class Decoder:
             unscaled = _unscaled(latents, vae).to(vae.dtype).contiguous()  # see `Denoiser._gather`
             return _pixels(self._vae_decode(unscaled, return_dict=False)[0])
         except torch.OutOfMemoryError:
+            self._stats.out_of_memory += 1
             if len(latents) == 1:
                 raise
         torch.cuda.empty_cache()
         return [picture for one in torch.split(latents, 1) for picture in self._decode(one)]
 
     def _decode_in_fp32(self, latents: torch.Tensor) -> Pixels | None:
-        self.nan_retries += 1
+        self._stats.nan_retries += 1
         vae = self._components.vae
         dtype = vae.dtype
         vae.to(torch.float32)

@@ -14,6 +14,7 @@ from deployments.config import EngineConfig
 from deployments.diffusion.components import Components
 from deployments.diffusion.optimize import Compiled
 from deployments.diffusion.trajectory import Trajectory
+from deployments.diffusion.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Denoiser:
         rows = Rows(
             # Edits come channels last from such a VAE; a graph that was compiled for the other layout would not do.
             latents=torch.cat([each.model_input() for each in trajectories]).to(dtype).contiguous(),
-            timesteps=self._to_device(torch.tensor(timesteps, dtype=torch.float32)),
+            timesteps=to_device(torch.tensor(timesteps, dtype=torch.float32), self._components.device),
             prompt=torch.cat([each.prompt for each in conditionings]),
             pooled=torch.cat([each.pooled for each in conditionings]),
             time_ids=torch.cat([each.time_ids for each in conditionings]),
@@ -131,10 +132,11 @@ class Denoiser:
     def _residuals(self, rows: Rows, controls: Sequence[_Control | None], padded_rows: int) -> dict[str, Any]:
         """What the ControlNet adds to the UNet: nothing to rows without a pose, which it never sees."""
         chosen = [(row, control) for row, control in enumerate(controls) if control]
-        where = self._to_device(torch.tensor([row for row, _ in chosen]))
+        where = to_device(torch.tensor([row for row, _ in chosen]), self._components.device)
         bucket = self._bucket(len(chosen))
         posed = rows.map(lambda t: self._pad(t[where], bucket))
-        scale = self._to_device(torch.tensor([control.scale for _, control in chosen], dtype=posed.latents.dtype))
+        scale = torch.tensor([control.scale for _, control in chosen], dtype=posed.latents.dtype)
+        scale = to_device(scale, self._components.device)
         down, middle = self._controlnet(
             posed.latents,
             posed.timesteps,
@@ -160,12 +162,6 @@ class Denoiser:
     def _pad(self, tensor: torch.Tensor, rows: int) -> torch.Tensor:
         missing = rows - len(tensor)
         return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
-
-    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Copies small host values without waiting for the device."""
-        if self._components.device.type != "cuda":
-            return tensor.to(self._components.device)
-        return tensor.pin_memory().to(self._components.device, non_blocking=True)
 
 
 @dataclass(frozen=True, eq=False)

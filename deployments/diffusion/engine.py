@@ -12,7 +12,6 @@ Jobs join and leave at any tick, so a short job does not wait for a long one, an
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -113,17 +112,15 @@ class DiffusionEngine:
         if silent_s > self._heartbeat_timeout_s:
             raise ReplicaUnfit(f"The engine has not finished a step for {silent_s:.0f} s.")
 
-    async def drain(self, grace_s: float) -> None:
-        """Refuses new jobs, lets the others finish within `grace_s`, then closes."""
-        self._backlog.close("The replica is shutting down.")
-        await asyncio.to_thread(self._backlog.wait_until_empty, grace_s)
-        await asyncio.to_thread(self.close)
+    def close(self, grace_s: float = 0.0) -> None:
+        """Refuses new jobs, lets the others finish within `grace_s`, then stops.
 
-    def close(self) -> None:
-        """Stops the engine; unfinished jobs end with `ReplicaUnfit`, finished pictures are still handed over."""
-        self._stopping = True
+        Unfinished jobs end with `ReplicaUnfit`; finished pictures are still handed over.
+        """
         self._backlog.close("The replica is shutting down.")
-        self._thread.join()
+        self._backlog.wait_until_empty(grace_s)
+        self._stopping = True
+        self._thread.join(self._heartbeat_timeout_s)  # a thread that is silent for longer has no device any more
         self._delivery.close()
 
     @torch.inference_mode()

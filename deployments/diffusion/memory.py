@@ -43,13 +43,27 @@ class Footprint:
         return int(usable / self.forward_bytes)
 
 
-def measure(denoiser: Denoiser, decoder: Decoder, height: int, width: int, posed: bool) -> Footprint:
-    """Runs passes of `height` x `width` latents on the current GPU, with the ControlNet if `posed`, for their peaks."""
-    denoiser.rehearse(4, height, width, posed)  # takes the libraries' workspaces, which stay
-    two, four = (_peak_bytes(partial(denoiser.rehearse, rows, height, width, posed)) for rows in (2, 4))
+def measure(
+    denoiser: Denoiser, decoder: Decoder, rows: tuple[int, int], height: int, width: int, posed: bool
+) -> Footprint:
+    """Runs passes on the current GPU for their peaks.
+
+    Args:
+        denoiser: Its passes have what the rows need, and what is needed once; so two are compared.
+        decoder: Its passes are of one picture.
+        rows: Of the two passes, the smaller first; 0 for none.
+        height: Of the latents.
+        width: Likewise.
+        posed: Whether the ControlNet takes part.
+    """
+    peaks = []
+    for count in rows:
+        if count:
+            denoiser.rehearse(count, height, width, posed)  # compiles, and takes the libraries' workspaces, which stay
+        peaks.append(_peak_bytes(partial(denoiser.rehearse, count, height, width, posed)) if count else 0)
     decode = _peak_bytes(partial(decoder.rehearse, 1, height, width))
     pixels = height * width
-    return Footprint(max(four - two, 1) / (2 * pixels), decode / pixels)
+    return Footprint(max(peaks[1] - peaks[0], 1) / ((rows[1] - rows[0]) * pixels), decode / pixels)
 
 
 def remembered(file: Path, key: str, measured: Callable[[], Footprint]) -> Footprint:

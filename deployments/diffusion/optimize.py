@@ -59,7 +59,7 @@ class Compiled:
 def _fuse_projections(model: Any) -> None:
     """What the UNet's `fuse_qkv_projections` does; the ControlNet's method of that name leaves its attention as is."""
     for module in model.modules():
-        if isinstance(module, Attention):
+        if isinstance(module, Attention) and not module.fused_projections:
             module.fuse_projections(fuse=True)
             # The weights are in the fused ones now: SDXL's UNet would hold a quarter more of them than it uses.
             del module.to_k, module.to_v

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from deployments.diffusion.transfer import to_device
 from deployments.errors import PromptTooLong
 
 
@@ -95,7 +96,7 @@ class PromptEncoder:
         features = []
         for which, (tokenizer, encoder) in enumerate(zip(self._tokenizers, self._encoders, strict=True)):
             ids = [row for prompt, chunks in wanted for row in self._rows(tokenizer, prompt.ids[which], chunks)]
-            output = encoder(torch.tensor(ids, device=encoder.device), output_hidden_states=True)
+            output = encoder(to_device(torch.tensor(ids), encoder.device), output_hidden_states=True)
             features.append(output.hidden_states[-2])  # SDXL reads the layer before the last
         sequences = torch.cat([each.to(output.text_embeds.dtype) for each in features], dim=-1)
         embeddings, row = [], 0

@@ -12,6 +12,7 @@ from PIL import Image
 from deployments.diffusion.components import Components
 from deployments.diffusion.prompts import Embedding, Prompt, PromptEncoder
 from deployments.diffusion.trajectory import Conditioning, Kept, Shape, Trajectory, noised
+from deployments.diffusion.transfer import to_device
 from deployments.errors import JobError
 from deployments.jobs import ImageEditJob, Job, Pixels, PoseControlJob
 from deployments.schedulers import SCHEDULERS
@@ -90,8 +91,8 @@ def _noise(trajectory: Trajectory, generators: list[torch.Generator], components
     """(pictures, channels, height, width) float32. Always float32: the same picture on every device and dtype."""
     channels = components.unet.config.in_channels
     shape = (len(generators), channels, trajectory.shape.height, trajectory.shape.width)
-    noise: torch.Tensor = randn_tensor(shape, generator=generators, device=components.device, dtype=torch.float32)
-    return noise
+    noise = randn_tensor(shape, generator=generators, dtype=torch.float32)
+    return to_device(noise, components.device)
 
 
 def _from_picture(
@@ -111,7 +112,7 @@ def _from_picture(
         torch.randn(drawn.shape[1:], generator=generator)  # UNet reads it; the scheduler's noise comes after that draw
     mask = components.inpaint.mask_processor.preprocess(Image.fromarray(job.mask))
     size = (trajectory.shape.height, trajectory.shape.width)
-    mask = torch.nn.functional.interpolate(mask, size=size).to(components.device, torch.float32)
+    mask = to_device(torch.nn.functional.interpolate(mask, size=size), components.device, torch.float32)
     return latents, Kept(drawn, noise, mask)
 
 
@@ -119,7 +120,7 @@ def _encode(picture: Pixels, generators: list[torch.Generator], components: Comp
     """(pictures, channels, height, width) float32: one sample of the VAE's distribution for each generator."""
     vae = components.vae
     pixels = components.image_to_image.image_processor.preprocess(Image.fromarray(picture))
-    moments = vae.encode(pixels.to(components.device, vae.dtype)).latent_dist.parameters.float()
+    moments = vae.encode(to_device(pixels, components.device, vae.dtype)).latent_dist.parameters.float()
     distribution = DiagonalGaussianDistribution(moments)
     sample = torch.cat([distribution.sample(generator) for generator in generators])
     mean, std = getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
@@ -138,15 +139,16 @@ def _conditioning(trajectory: Trajectory, rows: list[Embedding], components: Com
     guidance = pose = None
     if components.unet.config.time_cond_proj_dim is not None:
         scale = torch.tensor([job.guidance_scale - 1]).repeat(trajectory.rows)
-        guidance = components.text_to_image.get_guidance_scale_embedding(
+        embedding = components.text_to_image.get_guidance_scale_embedding(
             scale, embedding_dim=components.unet.config.time_cond_proj_dim
-        ).to(device, dtype)
+        )
+        guidance = to_device(embedding, device, dtype)
     if isinstance(job, PoseControlJob):
         pose = _pose(job, components).expand(trajectory.rows, -1, -1, -1)
     return Conditioning(
         prompt=torch.cat([row.sequence.expand(pictures, -1, -1) for row in rows]).to(dtype),
         pooled=torch.cat([row.pooled.expand(pictures, -1) for row in rows]).to(dtype),
-        time_ids=time_ids.to(device).expand(trajectory.rows, -1),
+        time_ids=to_device(time_ids, device).expand(trajectory.rows, -1),
         guidance=guidance,
         pose=pose,
     )
@@ -160,7 +162,7 @@ def _pose(job: PoseControlJob, components: Components) -> torch.Tensor:
         job.render_height_px,
         batch_size=1,
         num_images_per_prompt=1,
-        device=components.device,
-        dtype=components.controlnet.dtype,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
     )
-    return image
+    return to_device(image, components.device, components.controlnet.dtype)

@@ -26,6 +26,9 @@ from deployments.errors import GenerationFailed, ServiceError
 
 logger = logging.getLogger(__name__)
 
+GROWTH_TICKS = 200
+"""After so many ticks without running out of memory, a budget that was halved is doubled again."""
+
 
 class Ticker:
     """Advances the jobs of a backlog. A job's own error ends that job; a broken device ends everything."""
@@ -42,18 +45,23 @@ class Ticker:
         self._prompts = prompts
         self._delivery = delivery
         self._denoiser = Denoiser(components, config)
-        self._decoder = Decoder(components, config)
+        self._decoder = Decoder(components, config, self.stats)
         self._last_tick: torch.cuda.Event | None = None
+        self._full_budget = self.stats.budget
+        self._grows_at_tick = 0
 
     def warm_up(self) -> None:
         """Makes the models and their kernels ready for the configured picture sizes."""
         optimize(self._components, self._config)
         self.limit = warm_up(self._components, self._config, self._denoiser, self._decoder)
-        self.stats.budget = min(self.stats.budget, self.limit or self.stats.budget)
+        self._full_budget = self.stats.budget = min(self.stats.budget, self.limit or self.stats.budget)
 
     def tick(self) -> bool:
         """Drops jobs, then advances those that are due by one step. False when there was nothing to do."""
         self._drop()
+        if self.stats.budget < self._full_budget and self.stats.ticks >= self._grows_at_tick:
+            self.stats.budget = min(self._full_budget, 2 * self.stats.budget)
+            self._grows_at_tick = self.stats.ticks + GROWTH_TICKS
         requests = self._backlog.select(self.stats.budget)
         if not requests:
             return False
@@ -119,6 +127,7 @@ class Ticker:
                 if rows == 1:
                     raise
                 self.stats.budget = rows // 2 * pixels
+                self._grows_at_tick = self.stats.ticks + GROWTH_TICKS
                 logger.warning("out of memory with %d rows of %d latent pixels; budget halved", rows, pixels)
             torch.cuda.empty_cache()
 
@@ -131,12 +140,19 @@ class Ticker:
         if wanted and not trajectory.finished:
             due = [round(trajectory.steps * (index + 1) / (wanted + 1)) for index in range(wanted)]
             if trajectory.step_index in due:
-                index = due.index(trajectory.step_index)
-                self._delivery.preview(request, index, self._decoder.preview(trajectory.estimate))
+                self._preview(request, due.index(trajectory.step_index))
+
+    def _preview(self, request: Request, index: int) -> None:
+        """Without it, such as for lack of memory, the job goes on."""
+        try:
+            self._delivery.preview(request, index, self._decoder.preview(request.trajectory.estimate))
+        except Exception:
+            if self._device_is_broken():
+                raise
+            logger.warning("request %s: a preview could not be drawn", request.job.request_id, exc_info=True)
 
     def _finish(self, requests: list[Request]) -> None:
         pictures = self._decoder.decode(torch.cat([each.trajectory.latents for each in requests]))
-        self.stats.nan_retries = self._decoder.nan_retries
         for request in requests:
             own = [pictures.pop(0) for _ in request.job.seeds]
             request.mark("decode")
@@ -155,7 +171,7 @@ class Ticker:
         try:
             action(requests)
         except Exception as error:
-            if _device_is_broken(error):
+            if isinstance(error, torch.AcceleratorError) or self._device_is_broken():
                 raise
             if len(requests) == 1:
                 self._fail(requests[0], error)
@@ -172,10 +188,10 @@ class Ticker:
         request.post(error if isinstance(error, ServiceError) else GenerationFailed("The picture could not be drawn."))
 
     def _pace(self) -> None:
-        """Lets the device fall behind by one tick and no more. The one place where the engine waits for it.
+        """Lets the device fall behind by one tick and no more: the one wait of a tick that only goes on.
 
-        Some schedulers wait too, and so all jobs that share their ticks: UniPC, and those that add noise in each step,
-        which diffusers draws on the CPU and copies.
+        A preview and a finished picture wait as well, for their pixels, and so do what diffusers draws on the CPU and
+        copies itself: an edit's first latents, and in each step of theirs UniPC and the schedulers that add noise.
         """
         if self._components.device.type != "cuda":
             return
@@ -184,7 +200,11 @@ class Ticker:
         if last is not None:
             last.synchronize()
 
-
-def _device_is_broken(error: Exception) -> bool:
-    """Whether nothing can be computed any more: a kernel failed, and every later call will fail like it."""
-    return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
+    def _device_is_broken(self) -> bool:
+        """Whether nothing can be computed any more: after a kernel's failure every later call fails like it."""
+        try:
+            if self._components.device.type == "cuda":
+                torch.cuda.synchronize()
+        except RuntimeError:
+            return True
+        return False

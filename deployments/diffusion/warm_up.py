@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import Any
 
@@ -46,17 +47,16 @@ def warm_up(components: Components, config: EngineConfig, denoiser: Denoiser, de
     budget = budget_of(components, config)
     limit = config.budget
     if sizes and not limit and components.device.type == "cuda":
-        limit = _memory_budget(components, config, denoiser, decoder, max(sizes))
+        limit = _memory_budget(components, config, denoiser, decoder, max(sizes, key=math.prod))
         budget = min(budget, limit)
     started_s = time.monotonic()
     for height, width in sizes:
-        most = max(1, budget // (height * width))
-        for rows in _rehearsed_rows(config, most):
-            denoiser.rehearse(rows, height, width)
-            if components.controlnet is not None:
-                denoiser.rehearse(rows, height, width, posed=True)
+        held = _rehearse(components, config, denoiser, budget, height, width)
+        if held < budget:
+            limit = budget = held
         for pictures in range(1, config.decode_batch + 1) if config.compile else [1]:
-            decoder.rehearse(pictures, height, width)
+            for _ in range(_repeats(config)):
+                decoder.rehearse(pictures, height, width)
     denoiser.stop_compiling()
     decoder.stop_compiling()
     if sizes:
@@ -64,11 +64,47 @@ def warm_up(components: Components, config: EngineConfig, denoiser: Denoiser, de
     return limit
 
 
+def _rehearse(
+    components: Components, config: EngineConfig, denoiser: Denoiser, budget: int, height: int, width: int
+) -> int:
+    """Runs the passes of one size, and returns the budget that the device had memory for: others may use it too."""
+    while True:
+        most = max(1, budget // (height * width))
+        try:
+            for rows in _rehearsed_rows(config, most):
+                for posed in (False, True)[: 1 if components.controlnet is None else 2]:
+                    for _ in range(_repeats(config)):
+                        denoiser.rehearse(rows, height, width, posed)
+        except torch.OutOfMemoryError:
+            if most == 1:
+                raise
+            budget = most // 2 * height * width
+            logger.warning(
+                "out of memory at the warm-up with %d rows of %dx%d latents; budget halved", most, height, width
+            )
+            torch.cuda.empty_cache()
+        else:
+            return budget
+
+
+def _repeats(config: EngineConfig) -> int:
+    """How often a pass is rehearsed. A CUDA graph is recorded at the second call, and needs the memory for it then."""
+    return 2 if config.cuda_graphs else 1
+
+
 def _rehearsed_rows(config: EngineConfig, most: int) -> list[int]:
     """Row counts of the passes that will be run: every bucket up to `most` rows, and at least the smallest."""
     if not config.compile:
         return [min(2, most), most]
     return [rows for rows in sorted(config.row_buckets) if rows <= most] or [min(config.row_buckets)]
+
+
+def _measured_rows(config: EngineConfig) -> tuple[int, int]:
+    """The rows of the two passes whose memory is compared; compiled passes are padded to the buckets."""
+    if not config.compile:
+        return 2, 4
+    few, many = [0, *sorted(set(config.row_buckets))[:2]][-2:]
+    return few, many
 
 
 def _memory_budget(
@@ -81,10 +117,12 @@ def _memory_budget(
             *(f"{model.config._name_or_path} {model.dtype}" for model in models),
             f"{torch.cuda.get_device_name()} torch {torch.__version__} {height}x{width}",
             f"compile={config.compile} channels_last={config.channels_last} fuse_qkv={config.fuse_qkv}",
+            f"cuda_graphs={config.cuda_graphs} rows={_measured_rows(config)}",
         ]
     )
     posed = components.controlnet is not None
+    rows = _measured_rows(config)
     footprint = remembered(
-        cache_folder(config) / "memory.json", key, lambda: measure(denoiser, decoder, height, width, posed)
+        cache_folder(config) / "memory.json", key, lambda: measure(denoiser, decoder, rows, height, width, posed)
     )
     return footprint.budget(free_bytes(), config.decode_batch * height * width)

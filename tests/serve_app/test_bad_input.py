@@ -53,6 +53,10 @@ def test_prompt_that_is_too_long(http: httpx.Client) -> None:
     assert "32000" in message
 
 
+def test_a_size_that_the_gpu_has_no_memory_for_is_refused(http: httpx.Client) -> None:
+    assert_openai_error(generate(http, prompt="too-large"), 400, "job_too_large", "size")
+
+
 def test_prompt_of_too_many_tokens_is_refused_with_the_count(http: httpx.Client) -> None:
     message = assert_openai_error(generate(http, prompt="too-long"), 400, "prompt_too_long", "prompt")
     assert "999" in message

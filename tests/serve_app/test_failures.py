@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from ray import serve
 
 from tests.conftest import Deploy, fake_config
 from tests.openai_errors import assert_openai_error
@@ -90,6 +91,20 @@ def test_jobs_of_a_replica_whose_device_breaks_are_drawn_by_the_next(
         assert answer.status_code == 200, answer.text
         assert [other.result().status_code for other in (*beside, after)] == [200] * 3
     assert lives.read_text() == "0"
+
+
+def test_a_service_that_stops_finishes_the_jobs_in_hand(deploy: Deploy, tmp_path: Path) -> None:
+    mark, count = tmp_path / "mark", tmp_path / "count"
+    url = deploy("stopped", fake_config(tmp_path)) + GENERATIONS
+    with ThreadPoolExecutor(1) as pool:
+        body = {"prompt": f"sleep=4 mark={mark} count={count}", "response_format": "b64_json"}
+        running = pool.submit(httpx.post, url, json=body, timeout=30)
+        wait_for(mark, "started")
+        serve.delete("stopped")  # returns when the replicas have ended
+        assert running.result().status_code == 200
+    assert mark.read_text() == "done"
+    assert count.read_text() == "1"
+    assert httpx.post(url, json={"prompt": "x"}).status_code == 404
 
 
 def test_an_unfit_replica_is_503_after_a_second_try(http: httpx.Client) -> None:

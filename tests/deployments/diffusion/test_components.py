@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -70,7 +71,9 @@ def test_previews_come_between_steps_and_are_small(
     engine.close()
     previews = [event for event in events if isinstance(event, Preview)]
     assert [(each.index, each.picture_index) for each in previews] == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert {Image.open(io.BytesIO(each.picture.data)).size for each in previews} == {(16, 16)}
+    pictures = [Image.open(io.BytesIO(each.picture.data)) for each in previews]
+    assert {picture.size for picture in pictures} == {(16, 16)}
+    assert all(np.asarray(picture).std() > 1 for picture in pictures)
     steps = [event.step for event in events if isinstance(event, Progress)]
     assert steps == list(range(1, 10))
     assert isinstance(events[-1], Done)
@@ -92,6 +95,14 @@ def test_the_devices_abilities_change_no_picture(
         assert largest_difference(draw(changed, job)[0], draw(engine, job)[0]) <= 1
 
 
+def test_models_that_were_optimized_can_be_taken_over(
+    build_engine: Callable[..., DiffusionEngine], engine: DiffusionEngine
+) -> None:
+    """As `benchmarks.gpu` does with its eager and its compiled engine."""
+    draw(build_engine(fuse_qkv=True), make_job())
+    assert largest_difference(draw(build_engine(fuse_qkv=True), make_job())[0], draw(engine, make_job())[0]) <= 1
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch's compiler
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_compiled_models_draw_the_same_and_compile_nothing_while_serving(
@@ -103,6 +114,7 @@ def test_compiled_models_draw_the_same_and_compile_nothing_while_serving(
         compiled = build_engine(
             compile=True,
             channels_last=channels_last,
+            fuse_qkv=channels_last,
             row_buckets=(2,),
             warm_up_sizes=((32, 32),),
             decode_batch=1,

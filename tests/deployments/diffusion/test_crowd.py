@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployments.config import EngineConfig
+from deployments.config import CheckpointConfig, EngineConfig
 from deployments.diffusion.engine import DiffusionEngine
 from deployments.jobs import ImageEditJob, Job, PoseControlJob, TextToImageJob
 from deployments.schedulers import SCHEDULERS
@@ -53,9 +55,19 @@ def jobs(draw_value: st.DrawFn) -> Any:
     return make_job(**fields)
 
 
+@pytest.fixture(scope="module")
+def alone(checkpoint: CheckpointConfig) -> Iterator[DiffusionEngine]:
+    """An engine that remembers no prompt, and so encodes each by itself."""
+    engine = DiffusionEngine(checkpoint, EngineConfig(prompt_cache_bytes=0))
+    yield engine
+    engine.close()
+
+
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(crowd=st.lists(st.tuples(st.integers(0, 30), jobs()), min_size=2, max_size=7))
-def test_drawn_in_a_crowd_as_alone(engine: DiffusionEngine, crowd: list[tuple[int, Job]]) -> None:
+def test_drawn_in_a_crowd_as_alone(
+    engine: DiffusionEngine, alone: DiffusionEngine, crowd: list[tuple[int, Job]]
+) -> None:
     async def arrive(delay_ms: int, job: Job) -> Any:
         await asyncio.sleep(delay_ms / 1000)
         return pixels_of(await respond(engine, job))
@@ -64,8 +76,35 @@ def test_drawn_in_a_crowd_as_alone(engine: DiffusionEngine, crowd: list[tuple[in
         return await asyncio.gather(*(arrive(delay_ms, job) for delay_ms, job in crowd))
 
     for (_, job), drawn in zip(crowd, asyncio.run(all_at_once()), strict=True):
-        alone = draw(engine, job)
-        assert all(largest_difference(one, other) <= 1 for one, other in zip(drawn, alone, strict=True))
+        expected = draw(alone, job)
+        assert all(largest_difference(one, other) <= 1 for one, other in zip(drawn, expected, strict=True))
+
+
+def test_poses_edits_and_texts_share_their_passes(build_engine: Any, components: Any, alone: DiffusionEngine) -> None:
+    """And one that leaves in the middle changes nothing for the others."""
+    rows: list[int] = []
+    components.unet.register_forward_pre_hook(lambda _, arguments: rows.append(len(arguments[0])))
+    engine = build_engine(budget=16 * 16 * 16)
+    posed: dict[str, Any] = {"image": random_picture(), "skeleton": random_picture(), "steps": 12}
+    crowd = [
+        make_job(steps=12, prompt="the blue dog"),
+        make_job(PoseControlJob, controlnet_scale=1.0, control_end=0.5, **posed),
+        make_job(PoseControlJob, controlnet_scale=0.4, guidance_scale=1.0, **posed),
+        make_job(ImageEditJob, image=random_picture(), strength=1.0, steps=12, mask=half_mask()),
+    ]
+
+    async def with_one_that_leaves() -> list[Any]:
+        leaves = asyncio.create_task(respond(engine, make_job(steps=1000)))
+        await wait_until(lambda: engine.stats.ticks > 0)
+        tasks = [asyncio.create_task(respond(engine, job)) for job in crowd]
+        await wait_until(lambda: engine.stats.running == 1 + len(crowd))
+        leaves.cancel()
+        return await asyncio.gather(*tasks)
+
+    responses = asyncio.run(with_one_that_leaves())
+    assert max(rows) == 2 + sum(2 if job.guidance_scale > 1 else 1 for job in crowd)
+    for job, response in zip(crowd, responses, strict=True):
+        assert largest_difference(pixels_of(response)[0], draw(alone, job)[0]) <= 1
 
 
 def test_the_embedded_model_draws_in_a_crowd_as_alone() -> None:

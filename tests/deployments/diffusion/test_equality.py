@@ -100,6 +100,16 @@ def test_equals_the_pipeline(
     assert expected.std() > 1
 
 
+@pytest.mark.parametrize("checkpoint_and_size", ["tiny"], indirect=True)
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_draws_in_few_steps(
+    engine: DiffusionEngine, components: Components, scheduler: str, steps: int
+) -> None:
+    job = make("text", 32, scheduler=scheduler, steps=steps)
+    assert largest_difference(draw(engine, job)[0], draw_with_diffusers(job, components)) <= 1
+
+
 @pytest.mark.parametrize("kind", ["text", "image", "mask", "pose"])
 @pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 9.0])
 def test_equals_the_pipeline_at_every_guidance(

@@ -7,14 +7,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from deployments.contracts import Done, Event, PipelineResponse, Progress, Queued
-from deployments.diffusion.components import Components
-from deployments.diffusion.engine import DiffusionEngine
+from deployments.config import CheckpointConfig
+from deployments.contracts import Done, Event, PipelineResponse, Preview, Progress, Queued
+from deployments.diffusion.components import Components, load_components
+from deployments.diffusion.engine import IDLE_HEARTBEAT_S, DiffusionEngine
+from deployments.diffusion.ticker import GROWTH_TICKS
 from deployments.errors import DeadlineExceeded, GenerationFailed, JobError, JobTooLarge, PromptTooLong, ReplicaUnfit
 from deployments.jobs import ImageEditJob, PoseControlJob
 from tests.deployments.diffusion.conftest import (
@@ -22,6 +25,7 @@ from tests.deployments.diffusion.conftest import (
     events_of,
     largest_difference,
     make_job,
+    pixels_of,
     random_picture,
     respond,
     wait_until,
@@ -112,8 +116,10 @@ def test_deadline_while_drawn_and_while_waiting(build_engine: Build) -> None:
         return await asyncio.gather(*(respond(engine, job) for job in jobs), return_exceptions=True)
 
     errors = asyncio.run(both())
+    ticks = engine.stats.ticks
     assert [type(error) for error in errors] == [DeadlineExceeded, DeadlineExceeded]
-    draw(engine, make_job())
+    asyncio.run(wait_until(lambda: engine.stats.overdue + engine.stats.cancelled == 2))
+    assert engine.stats.ticks <= ticks + 2  # of 2000
 
 
 def test_deadline_while_the_device_hangs(build_engine: Build, components: Components) -> None:
@@ -224,6 +230,20 @@ def test_a_picture_that_is_not_finite_is_decoded_again(build_engine: Build, comp
     assert engine.stats.nan_retries == 1
 
 
+def test_the_second_decode_of_a_sixteen_bit_vae_is_in_fp32(build_engine: Build, components: Components) -> None:
+    components.vae.to(torch.bfloat16)
+    dtypes = []
+
+    def first_is_nan(decoder: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
+        dtypes.append(next(decoder.parameters()).dtype)
+        return output * torch.nan if len(dtypes) == 1 else output
+
+    components.vae.decoder.register_forward_hook(first_is_nan)
+    draw(build_engine(), make_job())
+    assert dtypes == [torch.bfloat16, torch.float32]
+    assert components.vae.dtype == torch.bfloat16
+
+
 def test_a_picture_that_stays_not_finite_is_an_error(build_engine: Build, components: Components) -> None:
     poison = components.vae.decoder.register_forward_hook(lambda _, __, output: output * torch.nan)
     engine = build_engine()
@@ -249,6 +269,82 @@ def test_out_of_memory_halves_the_budget_and_goes_on(build_engine: Build, compon
     assert all(largest_difference(*pair) <= 1 for pair in zip(pictures, expected, strict=True))
     assert engine.stats.out_of_memory == 1
     assert engine.stats.budget == 3 * 16 * 16
+
+
+def test_a_halved_budget_grows_again(build_engine: Build, components: Components) -> None:
+    def no_room_once(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        if len(arguments[0]) > 3:
+            out_of_memory.remove()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    out_of_memory = components.unet.register_forward_pre_hook(no_room_once)
+    full = 8 * 16 * 16
+    engine = build_engine(budget=full)
+    draw(engine, make_job(seeds=(0, 1, 2)))
+    assert engine.stats.budget == 3 * 16 * 16
+    draw(engine, make_job(steps=2 * GROWTH_TICKS))
+    assert engine.stats.budget == full
+
+
+def test_a_warm_up_without_memory_for_the_budget_lowers_it(build_engine: Build, components: Components) -> None:
+    def room_for_three_rows(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        if len(arguments[0]) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    components.unet.register_forward_pre_hook(room_for_three_rows)
+    engine = build_engine(budget=8 * 16 * 16, warm_up_sizes=((32, 32),))
+    engine.warm_up()
+    assert engine.stats.budget == 2 * 16 * 16
+    draw(engine, make_job(seeds=(0, 1)))
+    assert engine.stats.out_of_memory == 0
+
+
+def test_pictures_are_decoded_together_where_there_is_memory(build_engine: Build, components: Components) -> None:
+    expected = [draw(build_engine(), make_job(seeds=(seed,)))[0] for seed in range(2)]
+    decodes = []
+
+    def room_for_one(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        decodes.append(len(arguments[0]))
+        if len(arguments[0]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    gate = Gate(components.unet)
+    components.vae.decoder.register_forward_pre_hook(room_for_one)
+    engine = build_engine(budget=8 * 16 * 16)
+
+    async def two() -> list[Any]:
+        first = asyncio.create_task(respond(engine, make_job(steps=1)))  # while it is held, the others come
+        await gate.wait_until_reached()
+        tasks = [asyncio.create_task(respond(engine, make_job(seeds=(seed,)))) for seed in range(2)]
+        await wait_until(lambda: len(engine._backlog) == 3)
+        gate.open()
+        await first
+        return await asyncio.gather(*tasks)
+
+    for response, picture in zip(asyncio.run(two()), expected, strict=True):
+        assert largest_difference(pixels_of(response)[0], picture) <= 1
+    assert decodes == [1, 2, 1, 1]
+    assert engine.stats.out_of_memory == 1
+
+
+@pytest.mark.parametrize("decoder", [None, "preview"])
+def test_a_preview_that_can_not_be_drawn_ends_no_job(
+    checkpoint: CheckpointConfig, checkpoint_folder: Path, decoder: str | None
+) -> None:
+    loaded = load_components(checkpoint, decoder and str(checkpoint_folder / decoder))
+    engine = DiffusionEngine(checkpoint, load=lambda *_: loaded)
+    calls = []
+
+    def no_room_for_the_first(*_: Any) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    (loaded.preview_vae or loaded.vae).decoder.register_forward_pre_hook(no_room_for_the_first)
+    events = asyncio.run(events_of(engine, make_job(steps=6, previews=2)))
+    assert [event.index for event in events if isinstance(event, Preview)] == [1]
+    assert isinstance(events[-1], Done)
+    engine.close()
 
 
 def test_no_memory_for_one_row_is_that_jobs_error(build_engine: Build, components: Components) -> None:
@@ -306,6 +402,13 @@ def test_a_silent_engine_is_not_healthy(build_engine: Build, components: Compone
     asyncio.run(hang())
 
 
+def test_an_idle_engine_stays_healthy(build_engine: Build) -> None:
+    engine = build_engine(heartbeat_timeout_s=2 * IDLE_HEARTBEAT_S)
+    draw(engine, make_job())
+    time.sleep(3 * IDLE_HEARTBEAT_S)
+    engine.check_health()
+
+
 def test_drain_finishes_what_has_begun_and_refuses_the_rest(build_engine: Build, components: Components) -> None:
     gate = Gate(components.unet)
     engine = build_engine()
@@ -313,7 +416,7 @@ def test_drain_finishes_what_has_begun_and_refuses_the_rest(build_engine: Build,
     async def drain() -> tuple[list[Event], Any]:
         task = asyncio.create_task(events_of(engine, make_job()))
         await gate.wait_until_reached()
-        draining = asyncio.create_task(engine.drain(grace_s=10))
+        draining = asyncio.create_task(asyncio.to_thread(engine.close, grace_s=10))
         await asyncio.sleep(0.01)
         refused = await asyncio.gather(respond(engine, make_job()), return_exceptions=True)
         gate.open()
@@ -331,7 +434,7 @@ def test_drain_ends_what_takes_longer_than_the_grace(build_engine: Build) -> Non
     async def drain() -> None:
         task = asyncio.create_task(respond(engine, make_job(steps=1000)))
         await wait_until(lambda: engine.stats.ticks > 0)
-        await engine.drain(grace_s=0.1)
+        await asyncio.to_thread(engine.close, grace_s=0.1)
         with pytest.raises(ReplicaUnfit):
             await task
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from deployments.config import EngineConfig
 from deployments.diffusion.memory import Footprint, remembered
+from deployments.diffusion.warm_up import _measured_rows
 
 
 def test_the_budget_fills_the_free_memory_but_a_reserve() -> None:
@@ -16,6 +18,19 @@ def test_the_budget_fills_the_free_memory_but_a_reserve() -> None:
 def test_a_decode_that_never_fits_is_found_at_the_start() -> None:
     with pytest.raises(MemoryError, match="decode_batch"):
         Footprint(forward_bytes=100, decode_bytes=1000).budget(free_bytes=100_000, decode_pixels=256)
+
+
+@pytest.mark.parametrize(
+    ("config", "rows"),
+    [
+        (EngineConfig(), (2, 4)),
+        (EngineConfig(compile=True), (1, 2)),
+        (EngineConfig(compile=True, row_buckets=(8, 4)), (4, 8)),
+        (EngineConfig(compile=True, row_buckets=(6,)), (0, 6)),
+    ],
+)
+def test_two_passes_are_compared_that_padding_leaves_different(config: EngineConfig, rows: tuple[int, int]) -> None:
+    assert _measured_rows(config) == rows
 
 
 def test_a_measurement_is_made_once(tmp_path: Path) -> None:
