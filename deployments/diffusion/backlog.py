@@ -1,4 +1,4 @@
-"""Which jobs take part in the next forward pass."""
+"""Which jobs take part in the next forward pass, and in the next decode."""
 
 from __future__ import annotations
 
@@ -86,12 +86,24 @@ class Backlog:
         """The jobs of the next tick, all of one shape: rows x latent pixels within `budget`, but at least one job."""
         chosen: list[Request] = []
         shape: Shape | None = None
-        for request in sorted(self.requests(), key=self._due_s):
+        undrawn = [request for request in self.requests() if not request.trajectory.finished]
+        for request in sorted(undrawn, key=self._due_s):
             trajectory = request.trajectory
             shape = shape or trajectory.shape
             if trajectory.shape == shape and (not chosen or trajectory.cost <= budget):
                 chosen.append(request)
                 budget -= trajectory.cost
+        return chosen
+
+    def drawn(self, pictures: int) -> list[Request]:
+        """The first jobs that need no more steps, all of one shape: at most so many pictures, but at least one job."""
+        drawn = [request for request in self.requests() if request.trajectory.finished]
+        chosen: list[Request] = []
+        for request in drawn:
+            pictures -= len(request.job.seeds)
+            if chosen and (pictures < 0 or request.trajectory.shape != chosen[0].trajectory.shape):
+                break
+            chosen.append(request)
         return chosen
 
     def _due_s(self, request: Request) -> float:

@@ -57,14 +57,26 @@ class Ticker:
         self._full_budget = self.stats.budget = min(self.stats.budget, self.limit or self.stats.budget)
 
     def tick(self) -> bool:
-        """Drops jobs, then advances those that are due by one step. False when there was nothing to do."""
+        """Drops jobs, advances those that are due by one step, decodes some that are drawn.
+
+        Not all of them: sixteen decodes would hold up the next step, and then hand over sixteen pictures at once.
+
+        Returns:
+            Whether there was anything to do.
+        """
         self._drop()
         if self.stats.budget < self._full_budget and self.stats.ticks >= self._grows_at_tick:
             self.stats.budget = min(self._full_budget, 2 * self.stats.budget)
             self._grows_at_tick = self.stats.ticks + GROWTH_TICKS
         requests = self._backlog.select(self.stats.budget)
-        if not requests:
-            return False
+        if requests:
+            self._draw(requests)
+        drawn = self._backlog.drawn(self._config.decode_batch)
+        self._together(drawn, self._finish)
+        return bool(requests or drawn)
+
+    def _draw(self, requests: list[Request]) -> None:
+        """One step of jobs of one shape."""
         fresh = [each for each in requests if not each.trajectory.begun]
         for request in fresh:
             request.mark("queue")
@@ -77,11 +89,9 @@ class Ticker:
         self.stats.rows = sum(each.trajectory.rows for each in requests)
         if requests:
             self._backlog.measured(sum(each.trajectory.cost for each in requests), time.monotonic() - started_s)
-        finished = [each for each in requests if each.trajectory.finished]
-        for request in finished:
-            request.mark("denoise")
-        self._together(finished, self._finish)
-        return True
+        for request in requests:
+            if request.trajectory.finished:
+                request.mark("denoise")
 
     def _drop(self) -> None:
         """Ends the jobs that nobody waits for."""

@@ -25,8 +25,17 @@ class FakeTrajectory:
     step_index: int = 0
 
     @property
+    def finished(self) -> bool:
+        return self.step_index == self.steps
+
+    @property
     def cost(self) -> int:
         return self.rows * self.shape.pixels
+
+
+@dataclass(eq=False)
+class FakeJob:
+    seeds: tuple[int, ...]
 
 
 @dataclass(eq=False)
@@ -34,12 +43,13 @@ class FakeRequest:
     submitted_s: float
     trajectory: FakeTrajectory
     deadline_s: float
+    job: FakeJob
 
 
 def request(
     submitted_s: float, steps: int = 10, rows: int = 2, shape: Shape = SMALL, deadline_s: float = math.inf
 ) -> Any:
-    return FakeRequest(submitted_s, FakeTrajectory(steps, rows, shape), deadline_s)
+    return FakeRequest(submitted_s, FakeTrajectory(steps, rows, shape), deadline_s, FakeJob(tuple(range(rows // 2))))
 
 
 def backlog_of(*requests: Any, overtaking: float = 4, seconds_per_row: float = 1) -> Backlog:
@@ -134,3 +144,16 @@ def test_a_closed_backlog_takes_no_job() -> None:
     backlog.close("shutting down")
     with pytest.raises(ReplicaUnfit, match="shutting down"):
         backlog.add(request(0))
+
+
+def test_what_is_drawn_is_decoded_in_small_batches_of_one_shape_and_steps_no_more() -> None:
+    done = [request(0, steps=0), request(1, steps=0), request(2, steps=0, rows=6), request(3, steps=0, shape=LARGE)]
+    undone = request(4)
+    backlog = backlog_of(*done, undone)
+    assert backlog.select(budget=100 * SMALL.pixels) == [undone]
+    batches = []
+    while batch := backlog.drawn(pictures=2):
+        batches.append(batch)
+        for each in batch:
+            backlog.remove(each)
+    assert batches == [done[:2], [done[2]], [done[3]]]

@@ -25,6 +25,7 @@ from tests.deployments.diffusion.conftest import (
     respond,
     wait_until,
 )
+from tests.deployments.diffusion.test_failures import Gate
 
 PROMPTS = ("", "a red cat", "the blue dog on the red house in the " * 10, "house " * 200)
 
@@ -105,6 +106,28 @@ def test_poses_edits_and_texts_share_their_passes(build_engine: Any, components:
     assert max(rows) == 2 + sum(2 if job.guidance_scale > 1 else 1 for job in crowd)
     for job, response in zip(crowd, responses, strict=True):
         assert largest_difference(pixels_of(response)[0], draw(alone, job)[0]) <= 1
+
+
+def test_steps_go_on_between_the_decodes_of_a_crowd(build_engine: Any, components: Any) -> None:
+    calls: list[str] = []
+    components.unet.register_forward_pre_hook(lambda _, arguments: calls.append(f"step {len(arguments[0])}"))
+    components.vae.decoder.register_forward_pre_hook(lambda _, arguments: calls.append(f"decode {len(arguments[0])}"))
+    gate = Gate(components.unet)
+    engine = build_engine(budget=16 * 16 * 16, decode_batch=1)
+
+    async def crowd() -> None:
+        long = asyncio.create_task(respond(engine, make_job(steps=300)))
+        await gate.wait_until_reached()  # the others come while its first step is held
+        jobs = [make_job(steps=2, seeds=(seed,), guidance_scale=1.0) for seed in range(3)]
+        short = [asyncio.create_task(respond(engine, job)) for job in jobs]
+        await wait_until(lambda: len(engine._backlog) == 1 + len(short))
+        gate.open()
+        await asyncio.gather(*short)
+        long.cancel()
+
+    asyncio.run(crowd())
+    first = calls.index("decode 1")
+    assert calls[first : first + 5] == ["decode 1", "step 2", "decode 1", "step 2", "decode 1"]
 
 
 def test_the_embedded_model_draws_in_a_crowd_as_alone() -> None:
