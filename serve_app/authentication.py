@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fastapi import Request
 
+from serve_app.config import LOOPBACK
 from serve_app.errors import NotLoopback
 
 if TYPE_CHECKING:
     from serve_app.ingress import Ingress
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+FORWARDED = re.compile(r"forwarded|via|x-real-ip|x-forwarded-.*")
+"""Names of the headers by which a proxy says that it asks for somebody else."""
 
 
 def require_key(ingress: Ingress) -> Callable[[Request], Awaitable[None]]:
@@ -23,13 +26,17 @@ def require_key(ingress: Ingress) -> Callable[[Request], Awaitable[None]]:
         if ingress.keys is not None:
             request.state.record.key_name = ingress.keys.check(request.headers.get("authorization"))
         elif not _is_local(request, ingress.config.access.cors_origins):
-            raise NotLoopback("This server has no API keys configured, so it answers its own machine only.")
+            raise NotLoopback(
+                "This server has no API keys configured (access.key_file), so it answers its own machine only."
+            )
 
     return check
 
 
 def _is_local(request: Request, cors_origins: Sequence[str]) -> bool:
-    """Whether caller and name are this machine's, and no page from elsewhere calls through this machine's browser."""
+    """Whether caller and name are this machine's, and nobody from elsewhere calls through it: a page in its browser, or
+    who is behind a proxy that says so. One that says nothing can't be told from a program of this machine.
+    """
     origin = request.headers.get("origin")
     try:
         origin_host = urlsplit(origin or "").hostname
@@ -39,5 +46,6 @@ def _is_local(request: Request, cors_origins: Sequence[str]) -> bool:
         request.client is not None
         and request.client.host in LOOPBACK
         and request.url.hostname in LOOPBACK
+        and not any(map(FORWARDED.fullmatch, request.headers))
         and (origin is None or origin_host in LOOPBACK or origin in cors_origins)
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from deployments.config import CheckpointConfig, EngineConfig, Settings
 from deployments.schedulers import SCHEDULERS
 from deployments.storage import StorageConfig
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Names of this machine that no other machine can call it by."""
 
 
 def _is_size(value: str) -> str:
@@ -121,6 +125,7 @@ class AccessConfig(Settings):
 
     key_file: str | None = Field(
         None,
+        min_length=1,
         description="API keys (`python -m serve_app.access new NAME`); without it only loopback is served.",
     )
     url_keys_file: str | None = Field(
@@ -154,6 +159,15 @@ class AppConfig(Settings):
     access: AccessConfig = Field(AccessConfig(), description="Keys.")
     limits: LimitsConfig = Field(LimitsConfig(), description="What a request may cost.")
     embed_parameters: bool = Field(True, description="Write prompt, seed and settings into a PNG's text chunk.")
+
+    @model_validator(mode="after")
+    def _a_public_address_has_keys(self) -> AppConfig:
+        if self.public_url and not self.access.key_file and urlsplit(self.public_url).hostname not in LOOPBACK:
+            raise ValueError(
+                f"public_url is {self.public_url!r}, which other machines call: set access.key_file too. Without keys "
+                f"its host must be one of {', '.join(LOOPBACK)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> AppConfig:

@@ -51,8 +51,10 @@ def change(config: dict[str, Any], path: str, value: object) -> dict[str, Any]:
         ("storage/url_ttl_s", 0, ["url_ttl_s", "greater than 0"]),
         ("storage/location", "ftp://x", ["ftp"]),
         ("public_url", "images.example", ["public_url", "https"]),
+        ("public_url", "https://images.example", ["'https://images.example'", "access.key_file", "localhost"]),
         ("limits/request_timeout_s", "soon", ["request_timeout_s", "soon"]),
         ("access/key_file", 3, ["key_file", "string"]),
+        ("access/key_file", "", ["key_file", "at least 1"]),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, path: str, value: object, says: list[str]) -> None:
@@ -60,6 +62,15 @@ def test_a_wrong_setting_is_named(tmp_path: Path, path: str, value: object, says
         build_app(change(settings(tmp_path), path, value))
     for text in says:
         assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "key_file"),
+    [("http://localhost:9000/base", None), ("http://[::1]:9000", None), ("https://images.example", "keys")],
+)
+def test_a_public_url_has_keys_or_leads_to_this_machine(tmp_path: Path, public_url: str, key_file: str | None) -> None:
+    config = fake_config(tmp_path, public_url=public_url, access={"key_file": key_file})
+    assert config.public_url == public_url
 
 
 def test_names_and_ids_are_unique(tmp_path: Path) -> None:

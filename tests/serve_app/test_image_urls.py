@@ -89,13 +89,13 @@ def test_public_url_expiry_and_sweeping(deploy: Deploy, tmp_path: Path) -> None:
     store = tmp_path / "pictures"
     config = fake_config(
         tmp_path,
-        public_url="https://pictures.example/base/",
+        public_url="https://localhost:1/base/",
         storage={"location": str(store), "url_ttl_s": 3, "keep_margin_s": 1, "sweep_interval_s": 0.3},
     )
     base_url = deploy("short", config)
     public = draw(base_url)
-    assert public.startswith("https://pictures.example/base/images/")
-    url = public.replace("https://pictures.example/base", base_url)
+    assert public.startswith("https://localhost:1/base/images/")
+    url = public.replace("https://localhost:1/base", base_url)
     assert httpx.get(url).status_code == 200
     deadline_s = time.monotonic() + 20
     while httpx.get(url).status_code == 200:

@@ -62,6 +62,11 @@ def test_without_keys_only_this_machine_is_served(tmp_path: Path) -> None:
         here.get("/v1/models", headers={"Host": "rebound.example"}),
         here.get("/v1/models", headers={"Origin": "https://page.example"}),
         here.get("/v1/models", headers={"Origin": "http://["}),
+        here.get("/v1/models", headers={"Forwarded": "for=192.0.2.9"}),
+        here.get("/v1/models", headers={"Via": "1.1 proxy"}),
+        here.get("/v1/models", headers={"X-Real-IP": "192.0.2.9"}),
+        here.get("/v1/models", headers={"X-Forwarded-For": "127.0.0.1"}),
+        here.get("/v1/models", headers={"X-Forwarded-Proto": "https"}),
     ):
         assert answer.status_code == 403
         assert answer.json()["error"]["code"] == "api_key_required"
