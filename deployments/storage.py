@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
+import threading
 import time
 from collections.abc import Sequence
 from typing import get_args
@@ -21,8 +23,13 @@ from deployments.sweeper import Sweeper
 
 __all__ = ["PICTURE_ID", "Storage", "StorageConfig", "media_type"]
 
+logger = logging.getLogger("ray.serve.storage")
+
 PICTURE_ID = re.compile(rf"[0-9a-f]{{32}}\.(?:{'|'.join(get_args(PictureFormat))})")
 """128 random bits in hex and the picture's format: nothing of the request, and no path but the store's own."""
+
+SWEPT = re.compile(f"{PICTURE_ID.pattern}|{RECORD_ID.pattern}")
+"""Names of what is deleted with its age; whatever else is in the store stays."""
 
 
 def media_type(picture_id: str) -> str:
@@ -37,14 +44,20 @@ class Storage(Records):
         """Opens the store and starts to delete expired pictures, those of earlier runs among them.
 
         Raises:
-            ValueError: there are several replicas, and each would see pictures of its own.
+            ValueError: there are several replicas, or may be, and each would see pictures of its own.
+            OSError: the local folder can't be made or written. A bucket may be out of reach for a while only: what is
+                wrong with it goes into the log.
         """
-        config.check_replicas(_replica_count())
+        config.check_replicas(_max_replicas())
+        config.check_folder()
         super().__init__(config.open())
+        if config.folder is None:
+            # In a thread, as the sweeper: the replica does not wait for the bucket.
+            threading.Thread(target=self._probe, args=(config.location,), name="bucket-probe", daemon=True).start()
         self._sweeper = Sweeper(
             self._store,
             folder=config.folder,
-            names=re.compile(f"{PICTURE_ID.pattern}|{RECORD_ID.pattern}"),
+            names=SWEPT,
             keep_s=config.keep_s,
             interval_s=config.sweep_interval_s,
         )
@@ -101,6 +114,15 @@ class Storage(Records):
         if not self._sweeper.alive:
             raise StoreUnavailable("The picture store no longer deletes expired pictures.")
 
+    def _probe(self, location: str) -> None:
+        """Writes and deletes an object; the sweeper deletes it with its age where this can't."""
+        probe_id = f"{secrets.token_hex(16)}.png"
+        try:
+            self._store.put(probe_id, b"", use_multipart=False)
+            self._store.delete([probe_id])
+        except Exception:
+            logger.exception("pictures can't be kept: an object could not be written to %s and deleted again", location)
+
     async def _put_all(self, pictures: Sequence[Picture]) -> tuple[StoredPicture, ...]:
         stored = tuple(StoredPicture(f"{secrets.token_hex(16)}.{picture.format}", picture.seed) for picture in pictures)
         results = await asyncio.gather(
@@ -118,12 +140,14 @@ class Storage(Records):
         await self._store.put_async(picture_id, data, use_multipart=False)
 
 
-def _replica_count() -> int:
-    """How many replicas Serve runs; 1 outside Serve."""
+def _max_replicas() -> int:
+    """How many replicas Serve runs, or may run as it scales the deployment; 1 outside Serve."""
     try:
-        return int(serve.get_replica_context().world_size)
+        context = serve.get_replica_context()
     except RayServeException:
         return 1
+    scaling = context._deployment_config.autoscaling_config
+    return max(int(context.world_size), int(scaling.max_replicas) if scaling else 1)
 
 
 def _check_id(picture_id: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from obstore.store import LocalStore, from_url
 from pydantic import Field, model_validator
@@ -24,12 +26,15 @@ class StorageConfig(Settings):
 
     location: str = Field(
         "pictures",
-        description="A local folder, or a bucket and a prefix of its own: `s3://bucket/prefix`, `gs://…`, `az://container/…`.",
+        description="A local folder, or a bucket and a prefix: `s3://bucket/prefix`, `gs://…`, `az://container/…`. It "
+        "belongs to one service.",
     )
     endpoint: str | None = Field(None, description="Address of an S3- or Azure-compatible service other than theirs.")
     region: str | None = Field(None, description="Region of an S3 bucket.")
     shared_folder: bool = Field(False, description="Whether every storage replica sees the same local folder.")
-    url_ttl_s: int = Field(3600, gt=0, description="How long an image URL works, from its making.")
+    url_ttl_s: int = Field(
+        3600, gt=0, description="How long an image URL works, from its making; less of it also shortens older URLs."
+    )
     keep_margin_s: float = Field(
         300,
         ge=1,
@@ -66,6 +71,22 @@ class StorageConfig(Settings):
                 "gs://, az://), or a folder that all replicas see, with shared_folder: true"
             )
 
+    def check_folder(self) -> None:
+        """Makes a local folder where there is none, and writes a file there that vanishes at once.
+
+        Raises:
+            OSError: names the folder and what is wrong with it.
+        """
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            what = f"storage.location: the folder {self.folder} can't be made or written: {error.strerror}"
+            raise OSError(error.errno, what) from error
+
     def open(self) -> ObjectStore:
         """Opens the store; a local folder is made where there is none. Nothing is asked of a bucket yet."""
         if self.folder is not None:
@@ -84,6 +105,9 @@ class StorageConfig(Settings):
     def _check_location(self) -> StorageConfig:
         if not self.location.strip():
             raise ValueError("location is empty; give a local folder or a bucket's URL")
+        scheme, colon, _ = self.location.partition(":")
+        if colon and scheme in BUCKET_SCHEMES and not urlsplit(self.location).netloc:
+            raise ValueError(f"location {self.location!r} names no bucket; it must be {scheme}://BUCKET/PREFIX")
         if self.scheme not in (None, *BUCKET_SCHEMES, MEMORY_SCHEME):
             allowed = ", ".join(f"{scheme}://" for scheme in BUCKET_SCHEMES)
             raise ValueError(f"location {self.location!r} is neither a local folder nor one of {allowed}")

@@ -30,8 +30,8 @@ class Sweeper:
         """Prepares a sweeper; `start` starts it.
 
         Args:
-            store: what is swept.
-            folder: the folder of a local store, where interrupted writes leave files that the store itself hides.
+            store: what is swept where it is a bucket.
+            folder: what is swept instead where the store is a local folder.
             names: matches the whole path of the objects that may be deleted.
             keep_s: an object is deleted when this many seconds have passed since it was written.
             interval_s: pause between two sweeps.
@@ -61,6 +61,9 @@ class Sweeper:
     def sweep(self, now_s: float) -> int:
         """Deletes what is too old at `now_s` (Unix seconds) and returns how many objects that were."""
         oldest_s = now_s - self._keep_s
+        return self._sweep_store(oldest_s) if self._folder is None else self._sweep_folder(self._folder, oldest_s)
+
+    def _sweep_store(self, oldest_s: float) -> int:
         deleted = 0
         for chunk in self._store.list(chunk_size=1000):
             expired = [
@@ -72,20 +75,27 @@ class Sweeper:
                 with suppress(FileNotFoundError):  # another replica was faster; what is left goes at the next sweep
                     self._store.delete(expired)
                     deleted += len(expired)
-        return deleted + self._sweep_interrupted(oldest_s)
+        return deleted
 
-    def _sweep_interrupted(self, oldest_s: float) -> int:
-        """Deletes what writes that a crash interrupted left: obstore stages `NAME#NUMBER` beside a local file."""
-        if self._folder is None:
-            return 0
-        deleted = 0
-        for entry in os.scandir(self._folder):
-            name, _, number = entry.name.rpartition("#")
-            if number.isdecimal() and self._names.fullmatch(name):
-                with suppress(FileNotFoundError):
-                    if entry.stat().st_mtime < oldest_s:
+    def _sweep_folder(self, folder: Path, oldest_s: float) -> int:
+        """Without the store, whose listing goes into subfolders and fails as a whole at one that can't be read."""
+        deleted, failures = 0, []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                # obstore stages `NAME#NUMBER` beside a local file; a write that a crash interrupted leaves it there.
+                name, _, number = entry.name.rpartition("#")
+                if not self._names.fullmatch(name if number.isdecimal() else entry.name):
+                    continue
+                try:
+                    if entry.stat(follow_symlinks=False).st_mtime < oldest_s:
                         os.unlink(entry)
                         deleted += 1
+                except FileNotFoundError:  # another replica was faster
+                    continue
+                except OSError as error:
+                    failures.append(error)
+        if failures:
+            logger.warning("%d expired files could not be deleted; the first: %s", len(failures), failures[0])
         return deleted
 
     def _run(self) -> None:

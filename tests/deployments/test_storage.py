@@ -10,15 +10,17 @@ import re
 import resource
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from ray import serve
 
 from deployments.contracts import Picture, PipelineResponse
 from deployments.errors import PictureNotFound, StoreUnavailable
-from deployments.storage import PICTURE_ID, Storage, media_type
+from deployments.storage import SWEPT, Storage, media_type
 from deployments.store_config import StorageConfig
 from deployments.sweeper import Sweeper
 from tests.deployments.fake_bucket import FakeBucket
@@ -42,14 +44,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-def sweeper(config: StorageConfig, store: Any = None) -> Sweeper:
-    return Sweeper(
-        config.open() if store is None else store,
-        folder=config.folder,
-        names=PICTURE_ID,
-        keep_s=config.keep_s,
-        interval_s=60,
-    )
+def sweeper(config: StorageConfig) -> Sweeper:
+    return Sweeper(config.open(), folder=config.folder, names=SWEPT, keep_s=config.keep_s, interval_s=60)
 
 
 def eventually(holds: Callable[[], bool], within_s: float = 5) -> None:
@@ -167,6 +163,7 @@ def test_full_disk_leaves_no_part_of_a_response(folder: Path, caplog: pytest.Log
 
 def test_refusing_bucket_leaves_no_part_of_a_response(bucket: FakeBucket, caplog: pytest.LogCaptureFixture) -> None:
     storage = Storage(StorageConfig(location="s3://bucket", endpoint=bucket.endpoint, region="here"))
+    eventually(lambda: "POST " in bucket.requests)  # the probe is over
     bucket.fail_put = 3
     with pytest.raises(StoreUnavailable) as refused:
         asyncio.run(storage.put(RESPONSE))
@@ -190,8 +187,36 @@ def test_unusable_folder_is_unavailable_and_then_works_again(folder: Path) -> No
 
 def test_unusable_folder_is_said_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="Not a directory"):
-        Storage(StorageConfig(location=str(tmp_path / "file" / "pictures")))
+    folder = tmp_path / "file" / "pictures"
+    with pytest.raises(OSError, match=f"storage.location: the folder {folder} can't be .*: Not a directory"):
+        Storage(StorageConfig(location=str(folder)))
+
+
+def test_a_folder_that_can_not_be_written_is_said_at_the_start() -> None:
+    with pytest.raises(OSError, match=r"storage.location: the folder /proc/self/fd can't be made or written"):
+        Storage(StorageConfig(location="/proc/self/fd"))
+
+
+def test_the_start_leaves_nothing_in_the_store(config: StorageConfig, request: pytest.FixtureRequest) -> None:
+    Storage(config)
+    if config.folder is not None:
+        assert os.listdir(config.folder) == []
+    elif config.scheme == "s3":
+        bucket: FakeBucket = request.getfixturevalue("bucket")
+        eventually(lambda: "POST " in bucket.requests and not bucket.objects)
+        assert any(line.startswith("PUT some/prefix/") for line in bucket.requests)
+
+
+def test_a_bucket_that_can_not_be_written_is_said_in_the_log(
+    bucket: FakeBucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket.fail_put = 0
+    storage = Storage(StorageConfig(location="s3://bucket/pre", endpoint=bucket.endpoint, region="here"))
+    eventually(lambda: "pictures can't be kept" in caplog.text)
+    assert "s3://bucket/pre" in caplog.text
+    assert "QuotaExceeded" in caplog.text
+    bucket.fail_put = None
+    assert len(asyncio.run(storage.put(RESPONSE)).pictures) == 3
 
 
 def test_slow_bucket_does_not_hold_the_event_loop(bucket: FakeBucket) -> None:
@@ -246,22 +271,24 @@ def test_sweep_leaves_files_of_others_alone(folder: Path) -> None:
         f"{OLD_ID}#",
         ".url_keys",
         f"{'0' * 31}.png#1",
+        f"{'0' * 64}.choice",
+        f"{'0' * 64}.choice#1",
     ]
-    store = config.open()
+    local = sweeper(config)
     for name in names:
         (folder / name).write_text("")
     (folder / "sub").mkdir()
     (folder / "sub" / OLD_ID).write_text("")
-    assert sweeper(config, store).sweep(time.time() + 1e9) == 0
+    assert local.sweep(time.time() + 1e9) == 0
     assert {*os.listdir(folder)} == {*names, "sub"}
 
 
 @pytest.mark.parametrize(("age_s", "kept"), [(KEPT_S - 10, True), (KEPT_S + 10, False)])
 def test_interrupted_write_is_swept_away(folder: Path, age_s: float, kept: bool) -> None:
     config = StorageConfig(location=str(folder))
-    store = config.open()
+    local = sweeper(config)
     (folder / f"{OLD_ID}#1").write_bytes(b"half of a pict")
-    assert sweeper(config, store).sweep(time.time() + age_s) == (0 if kept else 1)
+    assert local.sweep(time.time() + age_s) == (0 if kept else 1)
     assert (folder / f"{OLD_ID}#1").exists() is kept
 
 
@@ -299,7 +326,18 @@ def test_sweeper_outlives_a_failing_store(folder: Path, caplog: pytest.LogCaptur
 
 
 def test_two_sweepers_do_not_hinder_each_other(folder: Path) -> None:
-    """What the other deleted between our listing and our deleting is no error, and the rest goes in the end."""
+    """What one deletes between the other's listing and deleting is no error, and each file is counted once."""
+    config = StorageConfig(location=str(folder))
+    sweepers = [sweeper(config), sweeper(config)]
+    for index in range(3000):
+        (folder / f"{index:032x}.png").write_bytes(b"")
+    with ThreadPoolExecutor(2) as pool:
+        deleted = list(pool.map(lambda one: one.sweep(time.time() + 1e9), sweepers))
+    assert sum(deleted) == 3000
+    assert os.listdir(folder) == []
+
+
+def test_a_bucket_that_misses_what_is_to_be_deleted_is_swept_all_the_same(folder: Path) -> None:
     config = StorageConfig(location=str(folder))
     store = config.open()
     names = [f"{index:032x}.png" for index in range(3)]
@@ -317,9 +355,28 @@ def test_two_sweepers_do_not_hinder_each_other(folder: Path) -> None:
         def delete(self, paths: Any) -> None:
             store.delete(paths)
 
-    sweeper(config, Late()).sweep(time.time() + 1e9)
-    sweeper(config, store).sweep(time.time() + 1e9)
+    late: Any = Late()
+    bucket = Sweeper(late, folder=None, names=SWEPT, keep_s=0, interval_s=60)
+    bucket.sweep(time.time() + 1e9)
+    sweeper(config).sweep(time.time() + 1e9)
     assert os.listdir(folder) == []
+
+
+def test_what_can_not_be_listed_or_deleted_does_not_keep_the_rest(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = StorageConfig(location=str(folder))
+    local = sweeper(config)
+    (folder / "lost+found").mkdir(mode=0)
+    unreadable = os.fsencode(folder) + b"/\xff"  # obstore can't read this name, and as root the folder above it can
+    os.mkdir(unreadable)
+    os.close(os.open(unreadable + b"/file", os.O_CREAT))
+    (folder / OLD_ID.replace("0", "a")).mkdir()
+    (folder / OLD_ID).write_bytes(b"old")
+    assert local.sweep(time.time() + 1e9) == 1
+    assert not (folder / OLD_ID).exists()
+    assert len(os.listdir(folder)) == 3
+    assert "1 expired files could not be deleted" in caplog.text
 
 
 def test_stopped_storage_sweeps_no_more(folder: Path) -> None:
@@ -333,6 +390,9 @@ def test_stopped_storage_sweeps_no_more(folder: Path) -> None:
     [
         ({"location": " "}, "location is empty"),
         ({"location": "ftp://host/x"}, "'ftp://host/x' is neither a local folder nor one of s3://, gs://, az://"),
+        ({"location": "s3:/x"}, "'s3:/x' names no bucket; it must be s3://BUCKET/PREFIX"),
+        ({"location": "gs://"}, "'gs://' names no bucket"),
+        ({"location": "az:///prefix"}, "'az:///prefix' names no bucket"),
         ({"location": "pictures", "endpoint": "http://x"}, "endpoint 'http://x' needs"),
         ({"location": "gs://x", "region": "here"}, "region 'here' needs"),
         ({"location": "s3://x", "shared_folder": True}, "shared_folder is about a local folder"),
@@ -363,6 +423,18 @@ def test_local_folder_serves_one_replica_unless_shared(settings: dict[str, Any],
     else:
         with pytest.raises(ValueError, match="shared_folder: true"):
             config.check_replicas(replicas)
+
+
+def test_a_local_folder_is_refused_to_replicas_that_may_become_several(serve_url: str, folder: Path) -> None:
+    scaling = {"min_replicas": 1, "max_replicas": 2}
+    storage = serve.deployment(Storage, autoscaling_config=scaling, max_constructor_retry_count=1)
+    try:
+        with pytest.raises(RuntimeError):
+            serve.run(storage.bind(StorageConfig(location=str(folder))), name="grows", route_prefix=None)
+        message = serve.status().applications["grows"].deployments["Storage"].message
+    finally:
+        serve.delete("grows")
+    assert "serves one storage replica, not 2" in message
 
 
 @pytest.mark.parametrize("location", ["s3://bucket/prefix", "gs://bucket/prefix", "az://container/prefix"])
