@@ -25,6 +25,8 @@ class GraphHealth:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="health")
         self._asked: asyncio.Future[ServeStatus] | None = None
         self._asked_s = 0.0
+        self._up: set[str] = set()
+        """Deployments that were up when they were last looked at."""
 
     async def missing(self) -> dict[str, str]:
         """Deployment name → what is missing; empty when the whole graph is up."""
@@ -34,7 +36,8 @@ class GraphHealth:
         except TimeoutError:
             return {"controller": f"Serve's controller has not answered for {ANSWER_TIMEOUT_S:g} s"}
         deployments = status.applications[app_name].deployments
-        return {name: self._reason(name, state) for name, state in deployments.items() if not _is_up(state)}
+        self._up = {name for name, state in deployments.items() if _is_up(state, name in self._up)}
+        return {name: self._reason(name, state) for name, state in deployments.items() if name not in self._up}
 
     def _ask(self) -> asyncio.Future[ServeStatus]:
         """The running call, or one that has just been answered, or a new one."""
@@ -51,6 +54,12 @@ class GraphHealth:
         return f"{what} is being loaded"
 
 
-def _is_up(deployment: DeploymentStatusOverview) -> bool:
-    """A deployment scaled to zero is up as long as Serve calls it healthy."""
-    return bool(deployment.replica_states.get("RUNNING", 0) > 0 or deployment.status == "HEALTHY")
+def _is_up(deployment: DeploymentStatusOverview, was_up: bool) -> bool:
+    """A deployment scaled to zero is up as long as Serve calls it healthy, and while the first replica starts again.
+
+    One that scales and was never up still loads; one whose replicas were lost is UNHEALTHY.
+    """
+    is_running: bool = deployment.replica_states.get("RUNNING", 0) > 0
+    return (
+        is_running or deployment.status == "HEALTHY" or (was_up and deployment.status in ("UPSCALING", "DOWNSCALING"))
+    )

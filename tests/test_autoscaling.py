@@ -6,6 +6,8 @@ import asyncio
 import io
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -73,6 +75,28 @@ def test_a_pipeline_scales_up_under_load_and_back_while_the_others_stay(scaled_u
 
     assert asyncio.run(load()) == [200] * 8
     wait_until(dict.fromkeys(PIPELINES, 1))
+
+
+def test_a_pipeline_that_wakes_up_from_zero_replicas_is_well(serve_url: str, tmp_path: Path) -> None:
+    scaling = {"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1, "metrics_interval_s": 0.2}
+    config = fake_config(tmp_path, limits={"request_timeout_s": 60})
+    deploy_as_file("asleep", config, [{"name": "TextToImage", "autoscaling_config": {**scaling, "upscale_delay_s": 0}}])
+    seen, answers = set(), set()
+    try:
+        url = f"{serve_url}/asleep"
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        with ThreadPoolExecutor(1) as pool:
+            drawn = pool.submit(httpx.post, f"{url}/v1/images/generations", json={"prompt": "x"}, timeout=60)
+            while not drawn.done():
+                state = serve.status().applications["asleep"].deployments["TextToImage"]
+                seen.add((state.status.value, state.replica_states.get("RUNNING", 0)))
+                answers.add(httpx.get(f"{url}/healthz").text)
+                time.sleep(0.1)
+        assert drawn.result().status_code == 200
+    finally:
+        serve.delete("asleep")
+    assert ("UPSCALING", 0) in seen
+    assert answers == {'{"status":"ok"}'}
 
 
 def _person() -> bytes:
