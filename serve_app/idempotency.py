@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from fastapi import Request
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from deployments.errors import DeadlineExceeded, ServiceError
 from serve_app.bodies import Form
@@ -132,8 +132,9 @@ class Idempotency:
         """The record under this number; None where there was none, and it is ours now."""
         ours = Record(fingerprint=key.fingerprint)
         while True:
-            if data := await self._store.read_record(_record_id(key, number)):
-                return Record.model_validate_json(data)
+            data = await self._store.read_record(_record_id(key, number))
+            if data is not None:
+                return _parsed(data)
             if await self._store.create_record(_record_id(key, number), _bytes(ours)):
                 return None
 
@@ -186,6 +187,14 @@ class Idempotency:
 
 def _record_id(key: RequestKey, number: int) -> str:
     return f"{key.id}.{number}.record"
+
+
+def _parsed(data: bytes) -> Record:
+    """The record; one that can't be read, which no replica writes again, as one whose answer has expired."""
+    try:
+        return Record.model_validate_json(data)
+    except ValidationError:
+        return Record(fingerprint="", body="", finished_unix_s=0)
 
 
 def _bytes(record: Record) -> bytes:

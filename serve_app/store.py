@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
+from serve_app.errors import ServiceUnavailable
 from serve_app.remote_errors import translate
+
+ANSWER_TIMEOUT_S = 30.0
+"""Longer than a bucket's own retries take."""
 
 
 class Store:
     """Pictures and records. Every method raises StoreUnavailable or ServiceUnavailable where there is no answer."""
 
-    def __init__(self, storage: DeploymentHandle[Any], retry_after_s: int) -> None:
+    def __init__(self, storage: DeploymentHandle[Any], retry_after_s: int, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        """`timeout_s`: a call that takes longer is given up."""
         self._storage = storage
         self._retry_after_s = retry_after_s
+        self._timeout_s = timeout_s
 
     async def picture(self, picture_id: str) -> bytes:
         """The bytes of a picture.
@@ -45,6 +52,9 @@ class Store:
 
     async def _call(self, method: str, *arguments: object) -> Any:
         try:
-            return await getattr(self._storage, method).remote(*arguments)
+            async with asyncio.timeout(self._timeout_s):
+                return await getattr(self._storage, method).remote(*arguments)
+        except TimeoutError:
+            raise ServiceUnavailable(f"The picture store has not answered for {self._timeout_s:g} s.") from None
         except Exception as error:
             raise translate(error, self._retry_after_s) from error

@@ -13,6 +13,8 @@ import openai
 import pytest
 from ray import serve
 
+from serve_app.errors import ServiceUnavailable
+from serve_app.store import Store
 from tests.conftest import Deploy, fake_config
 from tests.openai_errors import assert_openai_error
 
@@ -149,6 +151,24 @@ def test_a_full_queue_is_429_at_once_and_nothing_accepted_is_lost(deploy: Deploy
     assert statuses.count(429) >= 10
     assert statuses.count(200) + statuses.count(429) == 150
     assert 429 not in statuses[-64:], "a refusal came after jobs that had to wait"
+
+
+class SilentStorage:
+    """A store that never answers."""
+
+    async def get(self, picture_id: str) -> bytes:
+        await asyncio.sleep(600)
+        return b""
+
+
+def test_a_store_that_does_not_answer_is_unavailable(serve_url: str) -> None:
+    deployment = serve.deployment(SilentStorage, graceful_shutdown_timeout_s=0)
+    handle = serve.run(deployment.bind(), name="silent", route_prefix=None)
+    try:
+        with pytest.raises(ServiceUnavailable, match=r"has not answered for 0\.5 s"):
+            asyncio.run(Store(handle, retry_after_s=5, timeout_s=0.5).picture(f"{'0' * 32}.png"))
+    finally:
+        serve.delete("silent")
 
 
 def test_the_sdk_reads_code_and_request_id_of_an_error(fake_url: str) -> None:

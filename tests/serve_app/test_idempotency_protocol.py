@@ -102,6 +102,18 @@ def test_a_lost_replica_is_replaced_by_one_and_later_repeats_are_answered_at_onc
     assert {answer.body for answer in (*answers, later)} == {'{"number":1}'}
 
 
+@pytest.mark.parametrize("broken", [b"", b'{"fingerprint": "one", "bea', b"\xff", b"[]"])
+def test_a_record_that_can_not_be_read_is_given_up(store: DirectStore, broken: bytes) -> None:
+    async def run() -> tuple[Kept, Kept]:
+        await store.create_record(f"{KEY.id}.0.record", broken)
+        first = await once(replica(store), Drawing(), within_s=5)
+        return first, await once(replica(store), Drawing(), within_s=5)
+
+    first, later = asyncio.run(run())
+    assert first == Kept('{"number":1}', is_repeat=False)
+    assert later == Kept('{"number":1}', is_repeat=True)
+
+
 def test_who_waits_for_what_fails_draws_it(store: DirectStore) -> None:
     failing, working = Drawing(0.1, RuntimeError("broken")), Drawing()
 
