@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
 from ray import serve
 from ray.serve import Application
 
@@ -19,7 +17,7 @@ from deployments.storage import Storage
 from deployments.text_to_image import TextToImage
 from serve_app.config import AppConfig, ModelConfig
 from serve_app.ingress import Ingress, Pipelines
-from serve_app.url_keys import load_url_keys
+from serve_app.url_keys import url_keys
 
 
 def build_app(args: dict[str, Any]) -> Application:
@@ -85,13 +83,8 @@ def wire(config: AppConfig, build_engine: EngineBuilder, build_estimator: Estima
         graceful_shutdown_timeout_s=grace_s,
     ).bind(
         config=config,
-        url_keys=_url_keys(config),
+        url_keys=url_keys(config, os.environ),
         pipelines={model.id: pipelines(model) for model in config.models},
         storage=storage,
         deployment_models=deployment_models,
     )
-
-
-def _url_keys(config: AppConfig) -> tuple[SecretStr, ...]:
-    file, folder = config.access.url_keys_file, config.storage.folder
-    return load_url_keys(os.environ, Path(file) if file else None, folder / ".url-keys" if folder else None)

@@ -12,10 +12,18 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from serve_app.config import AppConfig
+
 logger = logging.getLogger("ray.serve.url_keys")
 
 VARIABLE = "IMAGE_URL_KEYS"
 MIN_KEY_CHARS = 32
+
+
+def url_keys(config: AppConfig, environ: Mapping[str, str]) -> tuple[SecretStr, ...]:
+    """The keys of a service with this configuration and environment; as `load_url_keys`."""
+    file, folder = config.access.url_keys_file, config.storage.folder
+    return load_url_keys(environ, Path(file) if file else None, folder / ".url-keys" if folder else None)
 
 
 def load_url_keys(

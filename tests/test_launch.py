@@ -44,8 +44,8 @@ def config_file(folder: Path, port: int, **args: Any) -> Path:
 
 
 @contextmanager
-def launched(config: Path, *shell: str) -> Iterator[subprocess.Popen[str]]:
-    """`scripts/serve CONFIG`, in `shell` if one is given, killed at the end if it is still there."""
+def launched(config: Path, *shell: str, folder: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
+    """`scripts/serve CONFIG` in `folder`, in `shell` if one is given, ended at the end if it is still there."""
     unset = service_environment(models=1)
     environment = {name: value for name, value in os.environ.items() if name not in unset} | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -54,7 +54,7 @@ def launched(config: Path, *shell: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
-        cwd=ROOT,
+        cwd=folder,
     ) as process:
         try:
             yield process
@@ -111,26 +111,47 @@ def test_it_says_how_to_call_it_and_leaves_nothing_behind(
         time.sleep(0.1)
 
 
-def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with launched(config_file(tmp_path, port)) as process:
-            said = process.communicate(timeout=60)[0]
-    assert process.returncode == 1
-    assert f"Port {port}" in said
-    assert "http_options.port" in said
-    assert "Traceback" not in said
+def wait_for_ray(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that the launcher has started when its Ray has begun to start."""
+    deadline_s = time.monotonic() + 60
+    while True:
+        started = psutil.Process(process.pid).children(recursive=True)
+        if any("gcs_server" in child.name() for child in started):
+            return started
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
 
 
-def test_a_wrong_configuration_is_refused_before_ray_starts(tmp_path: Path) -> None:
-    with launched(config_file(tmp_path, free_port(), limits={"request_timeout_s": -1})) as process:
+def test_the_end_of_the_terminal_stops_it_and_what_it_said_is_shown(tmp_path: Path) -> None:
+    with launched(config_file(tmp_path, free_port())) as process:
+        started = wait_for_ray(process)
+        process.send_signal(signal.SIGHUP)
         said = process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    assert "Running config file" in said, "what Serve had printed"
+    assert not [child for child in started if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_with_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
+    with launched(config_file(tmp_path, free_port()), "nohup") as process:
+        wait_for_ray(process)
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def test_what_serve_refuses_is_shown_and_ends_it(tmp_path: Path) -> None:
+    file = config_file(tmp_path, free_port())
+    content = yaml.safe_load(file.read_text())
+    content["applications"][0]["deployments"] = [{"name": "Storaeg", "num_replicas": 1}]
+    file.write_text(yaml.safe_dump(content))
+    with launched(file) as process:
+        said = process.communicate(timeout=120)[0]
     assert process.returncode == 1
-    assert "limits.request_timeout_s" in said
-    assert "greater than 0" in said
-    assert "Traceback" not in said
+    assert "'Storaeg' does not exist. Available: ['TextToImage'" in said
+    assert said.splitlines()[-1].startswith("Not started: ")
 
 
 def test_a_checkpoint_that_can_not_be_had_is_named(tmp_path: Path) -> None:
@@ -140,4 +161,5 @@ def test_a_checkpoint_that_can_not_be_had_is_named(tmp_path: Path) -> None:
         said = process.communicate(timeout=120)[0]
     assert process.returncode == 1
     assert "nobody/missing-xl" in said
-    assert re.search(r"(TextToImage|ImageEdit|PoseControl): the model 'fake' could not be loaded", said)
+    assert "Failed to update the deployments" in said
+    assert re.search(r"^(TextToImage|ImageEdit|PoseControl): The deployment failed to start", said, re.MULTILINE)
