@@ -74,7 +74,7 @@ def _check_files(application: ServeApplicationSchema, config: AppConfig) -> None
     if config.access.key_file:
         KeyRing(Path(config.access.key_file))
     config.storage.check_folder()
-    url_keys(config, {**os.environ, **application.runtime_env.get("env_vars", {})})
+    url_keys(config, {**os.environ, **(application.runtime_env.get("env_vars") or {})})
 
 
 def _check_port(host: str, port: int) -> None:

@@ -53,7 +53,11 @@ def load_url_keys(
 
 
 def _lines(file: Path) -> list[str]:
-    return [line for line in file.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"image URL key file {file} is no text in UTF-8") from None
+    return [line for line in lines if not line.lstrip().startswith("#")]
 
 
 def _checked(where: str, texts: Iterable[str]) -> tuple[SecretStr, ...]:

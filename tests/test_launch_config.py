@@ -120,6 +120,24 @@ def test_what_a_replica_would_fail_at_is_said_at_once(
         assert text in said
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "Is a directory: {file}"), (b"\xff", "{file} is no text in UTF-8"), (b"\n", "{file}: no key in it")],
+)
+def test_url_keys_that_can_not_be_read_are_said_at_once(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+    says: str,
+) -> None:
+    monkeypatch.delenv("IMAGE_URL_KEYS", raising=False)
+    file = tmp_path / "pictures" / ".url-keys"
+    file.parent.mkdir()
+    file.mkdir() if content is None else file.write_bytes(content)
+    assert says.format(file=file) in refused(config_file(tmp_path, free_port()), capsys)
+
+
 def test_keys_in_the_applications_environment_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IMAGE_URL_KEYS", raising=False)
     file = config_file(tmp_path, free_port(), storage={"location": "s3://bucket/x"})
