@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from ray import serve
 
-from tests.conftest import Deploy, fake_config
+from tests.conftest import Deploy, deploy_as_file, fake_config
 from tests.openai_errors import assert_openai_error
 
 
@@ -105,6 +105,29 @@ def test_public_url_expiry_and_sweeping(deploy: Deploy, tmp_path: Path) -> None:
     while list(store.glob("*.png")):
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
+
+
+def test_keys_are_rotated_by_deploying_files_of_other_names(serve_url: str, tmp_path: Path) -> None:
+    old, new, base_url = "o" * 32, "n" * 32, f"{serve_url}/rotated"
+
+    def deploy(name: str, *keys: str) -> None:
+        file = tmp_path / name
+        file.write_text("\n".join(keys))
+        deploy_as_file("rotated", fake_config(tmp_path, access={"url_keys_file": str(file)}), [])
+
+    try:
+        deploy("first", old)
+        first = draw(base_url)
+        deploy("first", new)
+        assert httpx.get(first).status_code == 200, "a file of the same name is not read again"
+        deploy("second", new, old)
+        second = draw(base_url)
+        assert [httpx.get(url).status_code for url in (first, second)] == [200, 200]
+        deploy("third", new)
+        assert_openai_error(httpx.get(first), 403, "invalid_signature")
+        assert httpx.get(second).status_code == 200
+    finally:
+        serve.delete("rotated")
 
 
 def test_a_url_outlives_the_service_but_not_its_picture(deploy: Deploy, tmp_path: Path) -> None:
