@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from serve_app.catalog import Catalog, Entry
 from serve_app.errors import UnknownModel
@@ -33,10 +33,9 @@ class ModelChoice:
         data = await self._store.read_record(_record_id(key_name))
         if data is None:
             return self._catalog.find(None)
-        choice = Choice.model_validate_json(data)
         try:
-            return self._catalog.find(choice.model)
-        except UnknownModel:
+            return self._catalog.find(Choice.model_validate_json(data).model)
+        except (UnknownModel, ValidationError):  # one that can't be read is none
             return self._catalog.find(None)
 
     async def write(self, key_name: str, entry: Entry) -> None:

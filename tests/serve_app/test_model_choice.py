@@ -10,7 +10,7 @@ from deployments.records import Records
 from deployments.storage import Storage
 from deployments.store_config import StorageConfig
 from serve_app.catalog import Catalog
-from serve_app.model_choice import ModelChoice
+from serve_app.model_choice import ModelChoice, _record_id
 from tests.conftest import fake_config
 from tests.serve_app.test_idempotency_protocol import DirectStore
 
@@ -39,3 +39,13 @@ def test_a_choice_that_is_no_longer_served_is_the_default(tmp_path: Path) -> Non
     asyncio.run(ModelChoice(store, CATALOG).write("ann", CATALOG.find("dall-e-2")))
     del config.models[0].names["dall-e-2"]
     assert asyncio.run(ModelChoice(store, Catalog(config)).read("ann")).name == "be-fake"
+
+
+def test_a_choice_that_can_not_be_read_is_the_default() -> None:
+    store = DirectStore()
+
+    async def read_what_a_crash_left() -> str:
+        await store.write_record(_record_id("ann"), b"")
+        return (await ModelChoice(store, CATALOG).read("ann")).name
+
+    assert asyncio.run(read_what_a_crash_left()) == "be-fake"
