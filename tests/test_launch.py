@@ -62,6 +62,7 @@ def launched(config: Path, *shell: str, folder: Path = ROOT) -> Iterator[subproc
             process.terminate()
 
 
+TERMINAL = ("env", "--default-signal=HUP")  # these tests themselves may run under nohup
 BACKGROUND = ("bash", "-c", "trap '' INT; exec \"$@\"", "bash")  # a shell's background job ignores Ctrl-C
 
 
@@ -98,7 +99,8 @@ def test_it_says_how_to_call_it_and_leaves_nothing_behind(
         assert httpx.get(f"http://127.0.0.1:{port}/healthz").json() == {"status": "ok"}
         started = psutil.Process(process.pid).children(recursive=True)
         assert len(started) > 5
-        assert not any(ignores_ctrl_c(child) for child in started if "run" in child.cmdline()), "it stops by Ctrl-C"
+        (serve,) = (child for child in started if "serve_app.serve_run" in child.cmdline())
+        assert not ignores_ctrl_c(serve), "it stops by Ctrl-C"
         replicas = [child for child in started if "ServeReplica" in "".join(child.cmdline())]
         assert len(replicas) >= 5
         for name, value in service_environment(models=1).items():
@@ -123,7 +125,7 @@ def wait_for_ray(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def test_the_end_of_the_terminal_stops_it_and_what_it_said_is_shown(tmp_path: Path) -> None:
-    with launched(config_file(tmp_path, free_port())) as process:
+    with launched(config_file(tmp_path, free_port()), *TERMINAL) as process:
         started = wait_for_ray(process)
         process.send_signal(signal.SIGHUP)
         said = process.communicate(timeout=60)[0]
