@@ -13,7 +13,8 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from benchmarks.embedded import CHECKPOINT, ENGINE, draw_with_diffusers, make_job, run_as_the_service_does
@@ -55,8 +56,9 @@ class StaticBatches:
     A pipeline's call has one size and one number of steps, so a batch takes a call for each kind in it.
     """
 
-    def __init__(self, components: Components) -> None:
-        self._components = components
+    def __init__(self, draw: Callable[[int, int, list[int]], object]) -> None:
+        """`draw` makes the pictures of a batch: (edge_px, steps, seeds)."""
+        self._draw = draw
         self._waiting: list[tuple[Arrival, asyncio.Future[None]]] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -73,7 +75,7 @@ class StaticBatches:
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             for steps, edge_px in dict.fromkeys((arrival.steps, arrival.edge_px) for arrival, _ in batch):
                 seeds = [each.seed for each, _ in batch if (each.steps, each.edge_px) == (steps, edge_px)]
-                await asyncio.to_thread(draw_with_diffusers, self._components, edge_px, steps, seeds)
+                await asyncio.to_thread(self._draw, edge_px, steps, seeds)
             for _, done in batch:
                 done.set_result(None)
 
@@ -101,7 +103,7 @@ def main() -> None:
             draw = {
                 "engine": with_engine,
                 "one at a time": OneAtATime(components).draw,
-                "static batches": StaticBatches(components).draw,
+                "static batches": StaticBatches(partial(draw_with_diffusers, components)).draw,
             }[name]
             waits[name] += asyncio.run(replay(trace, draw))
     engine.close()
@@ -135,11 +137,13 @@ def seconds_per_job(components: Components) -> float:
     return (time.monotonic() - started_s) / len(kinds)
 
 
-def make_trace(jobs: int, jobs_per_s: float, seed: int) -> list[Arrival]:
+def make_trace(
+    jobs: int, jobs_per_s: float, seed: int, steps: Sequence[int] = STEPS, sizes: Sequence[int] = SIZES
+) -> list[Arrival]:
     chance = random.Random(seed)
     at_s, trace = 0.0, []
     for number in range(jobs):
-        trace.append(Arrival(at_s, chance.choice(STEPS), chance.choice(SIZES), number))
+        trace.append(Arrival(at_s, chance.choice(steps), chance.choice(sizes), number))
         at_s += chance.expovariate(jobs_per_s)
     return trace
 

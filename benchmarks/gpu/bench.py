@@ -1,0 +1,166 @@
+"""What the parts of stages share: the models, the engine, the sizes of the work, and the time that is left."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import deployments.diffusion  # noqa: F401  (before diffusers and transformers: see there)
+from benchmarks.gpu.folders import Folders
+from benchmarks.gpu.sdxl import build
+from deployments.config import CheckpointConfig, EngineConfig
+from deployments.diffusion.acceleration.attention import KernelProcessor
+from deployments.diffusion.components import Components
+from deployments.diffusion.engine import DiffusionEngine
+
+import torch  # isort: skip
+
+Result = TypeVar("Result")
+
+
+class SkippedPart(Exception):
+    """A part has nothing to do here; the message says why."""
+
+
+class Scale(NamedTuple):
+    """How large the work is."""
+
+    edge_px: int
+    """The model's own size."""
+    steps: int
+    few_steps: int
+    long_steps: int
+    clients: int
+    """Of the closed loop."""
+    batch: int
+    """Pictures of the largest pass, with guidance."""
+    pictures: int
+    """Of a closed loop, beside the first of each client."""
+    repeats: int
+    """Of a measurement with one picture."""
+
+
+SDXL = Scale(edge_px=1024, steps=20, few_steps=4, long_steps=30, clients=16, batch=8, pictures=24, repeats=20)
+TINY = Scale(edge_px=32, steps=4, few_steps=2, long_steps=6, clients=4, batch=2, pictures=4, repeats=3)
+
+
+class Bench:
+    """Lives as long as its process: what a stage has built, the next ones use."""
+
+    def __init__(self, folders: Folders, tiny: bool) -> None:
+        self.folders = folders
+        self.tiny = tiny
+        self.scale = TINY if tiny else SDXL
+        self.device = torch.device("cpu" if tiny else "cuda")
+        self.dtype = torch.float32 if tiny else torch.bfloat16
+        self.deadline_s = math.inf
+        self._components: Components | None = None
+        self._engine: DiffusionEngine | None = None
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the stage is ended from outside."""
+        return self.deadline_s - time.monotonic()
+
+    @property
+    def components(self) -> Components:
+        """SDXL with a ControlNet; built when it is first asked for."""
+        if self._components is None:
+            self._components = build(self.folders.work / f"tokenizer-{time.monotonic_ns()}", self.device, self.tiny)
+        return self._components
+
+    @property
+    def engine(self) -> DiffusionEngine:
+        """The engine with compiled blocks; made when it is first asked for, and the same until the process ends."""
+        if self._engine is None:
+            self._engine = self.make_engine(compile=True)
+        return self._engine
+
+    def make_engine(self, components: Components | None = None, **settings: Any) -> DiffusionEngine:
+        """An engine of its own over `components`, warmed up. It changes them in place."""
+        made = components or self.components
+        engine = DiffusionEngine(CheckpointConfig(path="random"), self.config(**settings), load=lambda *_: made)
+        engine.warm_up()
+        return engine
+
+    def close(self) -> None:
+        """Ends the engine."""
+        if self._engine is not None:
+            self._engine.close()
+
+    def forget_components(self) -> None:
+        """Frees the memory of the device for another process."""
+        self._components = None
+        gc.collect()
+        if self.on_gpu:
+            torch.cuda.empty_cache()
+
+    def forget_attention(self) -> None:
+        """Takes away the kernels that an engine has chosen for attention layers, so that another one can choose."""
+        for model in (self.components.unet, self.components.controlnet, self.components.vae):
+            for layer in model.modules():
+                if isinstance(getattr(layer, "processor", None), KernelProcessor):
+                    layer.processor = layer.processor.processor
+
+    def config(self, **settings: Any) -> EngineConfig:
+        """As `serve_config.yaml` has it for a GPU."""
+        edge_px = self.scale.edge_px
+        values: dict[str, Any] = {"fuse_qkv": True, "channels_last": True, "warm_up_sizes": ((edge_px, edge_px),)}
+        values |= {"cache_dir": str(self.folders.engine_cache)}
+        if self.tiny:  # what a GPU has by default
+            rows = 2 * self.scale.batch
+            values |= {"budget": rows * (edge_px // self.latent_scale) ** 2, "row_buckets": (2, rows)}
+        return EngineConfig(**(values | settings))
+
+    @property
+    def latent_scale(self) -> int:
+        return 2 if self.tiny else 8
+
+    @property
+    def latents(self) -> tuple[int, int]:
+        """Height and width of a picture's latents."""
+        edge = self.scale.edge_px // self.latent_scale
+        return edge, edge
+
+    def synchronize(self) -> None:
+        """Waits for the device; raises when it is broken."""
+        if self.on_gpu:
+            torch.cuda.synchronize()
+
+
+@contextmanager
+def awake(engine: DiffusionEngine) -> Iterator[None]:
+    """Within it an engine that has no work looks for some all the time, so that `on_thread` begins at once."""
+    backlog: Any = engine._backlog
+    backlog.wait_for_work = lambda _: time.sleep(0.001)
+    on_thread(engine, int)  # it may wait the other way still
+    try:
+        yield
+    finally:
+        del backlog.wait_for_work
+
+
+def on_thread(engine: DiffusionEngine, action: Callable[[], Result]) -> Result:
+    """Runs `action` on the engine's thread between two ticks: compiled models belong to that thread."""
+    ticker: Any = engine._ticker
+    done: Future[Result] = Future()
+
+    def tick() -> bool:
+        del ticker.tick
+        try:
+            done.set_result(action())
+        except Exception as error:
+            done.set_exception(error)
+        return True
+
+    ticker.tick = tick
+    return done.result(600)
