@@ -57,7 +57,7 @@ class DiffusionEngine:
             self._components.text_to_image, checkpoint.max_prompt_chunks, config.prompt_cache_bytes
         )
         self._backlog = Backlog(config.overtaking)
-        self._delivery = Delivery(config.encoder_threads)
+        self._delivery = Delivery(config.encoder_threads, self._backlog.put_back)
         self._ticker = Ticker(self._components, config, self._backlog, self._prompts, self._delivery)
         self._heartbeat_timeout_s = config.heartbeat_timeout_s
         self._heartbeat_s = time.monotonic()
