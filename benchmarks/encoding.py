@@ -14,7 +14,7 @@ import io
 import statistics
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import cv2
@@ -134,17 +134,17 @@ def _compare(encoders: dict[str, Encoder], pictures: dict[str, Pixels], size: in
     medians_ms = {
         name: {kind: statistics.median(each) for kind, each in of_kinds.items()} for name, of_kinds in times_ms.items()
     }
-    kilobytes = {name: {kind: len(file) / 1000 for kind, file in of_kinds.items()} for name, of_kinds in files.items()}
+    sizes_bytes = {name: {kind: len(file) for kind, file in of_kinds.items()} for name, of_kinds in files.items()}
     return [
         {"px": size, "encoder": name}
         | {f"{kind}, ms": medians_ms[name][kind] for kind in pictures}
-        | {f"{kind}, kB": kilobytes[name][kind] for kind in pictures}
-        | {"time / Pillow": _ratio(medians_ms, name), "bytes / Pillow": _ratio(kilobytes, name)}
+        | {f"{kind}, kB": round(sizes_bytes[name][kind] / 1000) for kind in pictures}
+        | {"time / Pillow": _ratio(medians_ms, name), "bytes / Pillow": _ratio(sizes_bytes, name)}
         for name in encoders
     ]
 
 
-def _ratio(figures: dict[str, dict[str, float]], name: str) -> float:
+def _ratio(figures: Mapping[str, Mapping[str, float]], name: str) -> float:
     """The geometric mean, over the pictures, of an encoder's figures by the reference's."""
     return statistics.geometric_mean(value / figures[REFERENCE][kind] for kind, value in figures[name].items())
 

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from deployments.jobs import Pixels
 
 ISAL_LEVEL = 1
-"""Level 0 makes a drawn picture a half larger; 2 and 3 make none smaller and take as long or longer."""
+"""Level 0 makes files a quarter larger; 2 and 3 take longer and make them, on the whole, no smaller."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UP = 2
