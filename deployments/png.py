@@ -1,6 +1,6 @@
 """PNG files (the PNG Specification, https://www.w3.org/TR/png-3/): every row less the one above, deflated by ISA-L.
 
-No library that writes whole PNG files was both as fast and as small, or kept up; see benchmarks/README.md.
+No library that is kept up writes whole files as fast and as small; benchmarks/README.md has the figures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from deployments.jobs import Pixels
 
 ISAL_LEVEL = 1
-"""Level 0 makes files a quarter larger; 2 and 3 take longer and make them, on the whole, no smaller."""
+"""Level 0 makes files a quarter larger; 2 and 3 make them, on the whole, no smaller and take as long or longer."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UP = 2
