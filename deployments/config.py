@@ -46,7 +46,11 @@ class EngineConfig(Settings):
         "served.",
     )
     decode_batch: int = Field(4, ge=1, description="Most pictures that the VAE decodes between two steps.")
-    encoder_threads: int = Field(2, ge=1, description="Threads that write PNG, JPEG and WebP.")
+    encoder_threads: int | None = Field(
+        None,
+        ge=1,
+        description="Threads that write PNG, JPEG and WebP. Unset: half the cores that the replica may use, 2 to 8.",
+    )
     prompt_cache_bytes: int = Field(256 * 2**20, ge=0, description="Most memory of remembered prompt embeddings.")
     preview_decoder: str | None = Field(
         None,
