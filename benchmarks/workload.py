@@ -36,7 +36,7 @@ def embedded(folder: Path) -> Workload:
 def tiny(folder: Path) -> Workload:
     """A checkpoint with random weights, written below `folder`."""
     checkpoint = CheckpointConfig(path=str(build_tiny(folder)), dtype="float32")
-    return Workload(checkpoint, (256, 12), (128, 6), (4, 20), (128, 256), pictures=16, clients=16)
+    return Workload(checkpoint, (256, 12), (128, 6), (4, 20), (128, 256), pictures=8, clients=12)
 
 
 WORKLOADS: dict[str, Callable[[Path], Workload]] = {"embedded": embedded, "tiny": tiny}
