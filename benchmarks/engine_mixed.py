@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from benchmarks.embedded import CHECKPOINT, ENGINE, draw_with_diffusers, make_job, run_as_the_service_does
@@ -127,19 +128,21 @@ def _figures(measured: list[tuple[int, float]]) -> dict[str, float]:
     }
 
 
-def seconds_per_job(components: Components) -> float:
-    kinds = [(steps, edge_px) for steps in STEPS for edge_px in SIZES]
+def seconds_per_job(components: Components, steps: Sequence[int] = STEPS, sizes_px: Sequence[int] = SIZES) -> float:
+    kinds = list(itertools.product(steps, sizes_px))
     started_s = time.monotonic()
-    for steps, edge_px in kinds:
-        draw_with_diffusers(components, edge_px, steps, [0])
+    for count, edge_px in kinds:
+        draw_with_diffusers(components, edge_px, count, [0])
     return (time.monotonic() - started_s) / len(kinds)
 
 
-def make_trace(jobs: int, jobs_per_s: float, seed: int) -> list[Arrival]:
+def make_trace(
+    jobs: int, jobs_per_s: float, seed: int, steps: Sequence[int] = STEPS, sizes_px: Sequence[int] = SIZES
+) -> list[Arrival]:
     chance = random.Random(seed)
     at_s, trace = 0.0, []
     for number in range(jobs):
-        trace.append(Arrival(at_s, chance.choice(STEPS), chance.choice(SIZES), number))
+        trace.append(Arrival(at_s, chance.choice(steps), chance.choice(sizes_px), number))
         at_s += chance.expovariate(jobs_per_s)
     return trace
 
