@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 
 class Settings(BaseModel):
@@ -82,7 +82,7 @@ class EngineConfig(Settings):
         "other sizes run eagerly.",
     )
     cuda_graphs: bool = Field(False, description="With `compile: full`: replay each row count as a CUDA graph.")
-    row_buckets: tuple[int, ...] | None = Field(
+    row_buckets: tuple[PositiveInt, ...] | None = Field(
         None,
         min_length=1,
         description="The row counts of forward passes, which are cut and padded to them; all are rehearsed at the "
