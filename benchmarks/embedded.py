@@ -25,9 +25,20 @@ SCHEDULER = "euler"
 
 def run_as_the_service_does() -> None:
     """Starts this command anew with the service's environment variables, unless it has them already."""
-    wanted = service_environment(models=1)
+    wanted = _variables()
     if any(os.environ.get(name) != value for name, value in wanted.items()):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
+
+
+def users_environment() -> dict[str, str]:
+    """The environment of a user's shell: this command's, without the variables that the service's launcher sets."""
+    ours = _variables()
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+def _variables() -> dict[str, str]:
+    """What the launcher sets for the embedded model's service."""
+    return service_environment(models=1)
 
 
 def make_job(edge_px: int, steps: int, seed: int) -> TextToImageJob:

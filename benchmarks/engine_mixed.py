@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import statistics
 import time
@@ -129,21 +130,21 @@ def _figures(measured: list[tuple[int, float]]) -> dict[str, float]:
     }
 
 
-def seconds_per_job(components: Components) -> float:
-    kinds = [(steps, edge_px) for steps in STEPS for edge_px in SIZES]
+def seconds_per_job(components: Components, steps: Sequence[int] = STEPS, sizes_px: Sequence[int] = SIZES) -> float:
+    kinds = list(itertools.product(steps, sizes_px))
     started_s = time.monotonic()
-    for steps, edge_px in kinds:
-        draw_with_diffusers(components, edge_px, steps, [0])
+    for count, edge_px in kinds:
+        draw_with_diffusers(components, edge_px, count, [0])
     return (time.monotonic() - started_s) / len(kinds)
 
 
 def make_trace(
-    jobs: int, jobs_per_s: float, seed: int, steps: Sequence[int] = STEPS, sizes: Sequence[int] = SIZES
+    jobs: int, jobs_per_s: float, seed: int, steps: Sequence[int] = STEPS, sizes_px: Sequence[int] = SIZES
 ) -> list[Arrival]:
     chance = random.Random(seed)
     at_s, trace = 0.0, []
     for number in range(jobs):
-        trace.append(Arrival(at_s, chance.choice(steps), chance.choice(sizes), number))
+        trace.append(Arrival(at_s, chance.choice(steps), chance.choice(sizes_px), number))
         at_s += chance.expovariate(jobs_per_s)
     return trace
 

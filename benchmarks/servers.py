@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -19,17 +20,28 @@ import httpx
 import psutil
 import yaml
 
-from benchmarks.embedded import GUIDANCE_SCALE, PROMPT, SCHEDULER
+from benchmarks.embedded import GUIDANCE_SCALE, PROMPT, SCHEDULER, users_environment
+from benchmarks.workload import Workload
 
 START_TIMEOUT_S = 300
 
+ENVIRONMENTS: dict[str, Callable[[], dict[str, str]]] = {
+    "own": users_environment,
+    "service": lambda: dict(os.environ),  # `run_as_the_service_does` has set them for this process
+}
+"""What a peer runs under: its own defaults, as in a user's shell, or the service's variables."""
+
 
 class Server:
-    """An HTTP server that draws the embedded model's pictures; runs inside `async with`."""
+    """An HTTP server that draws a checkpoint's pictures; runs inside `async with`."""
 
-    def __init__(self, name: str, command: list[str], port: int, ours: bool = False) -> None:
+    def __init__(
+        self, name: str, command: list[str], port: int, environment: dict[str, str], ours: bool = False
+    ) -> None:
         self.name = name
-        self._command, self._ours = command, ours
+        self.drawn = 0
+        """Pictures since it is ready."""
+        self._command, self._environment, self._ours = command, environment, ours
         self._url = f"http://127.0.0.1:{port}"
 
     async def __aenter__(self) -> Self:
@@ -40,6 +52,7 @@ class Server:
             while True:
                 try:
                     await self.draw(client, 256, 1, 0)
+                    self.drawn = 0
                     return self
                 except (httpx.HTTPError, AssertionError, KeyError) as error:
                     if self._process.poll() is not None or time.monotonic() > deadline_s:
@@ -64,6 +77,7 @@ class Server:
             answer.raise_for_status()
             picture = answer.content
         assert picture.startswith(b"\x89PNG"), "no picture"
+        self.drawn += 1
 
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds so far of its processes, by what they are called."""
@@ -80,7 +94,9 @@ class Server:
 
     def _start(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the server runs)
-        self._process = subprocess.Popen(self._command, stdout=self._log, stderr=self._log, start_new_session=True)
+        self._process = subprocess.Popen(
+            self._command, env=self._environment, stdout=self._log, stderr=self._log, start_new_session=True
+        )
 
     def _stop(self) -> None:
         """Ends the server and what it started."""
@@ -91,26 +107,34 @@ class Server:
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
-def servers(folder: str, litserve_python: str | None = None) -> list[Server]:
-    """The service with the embedded model's first deployment, and its peers; LitServe where a Python has it.
+def servers(
+    folder: Path, workload: Workload, environments: Sequence[str], litserve_python: str | None = None
+) -> list[Server]:
+    """The service with the workload's checkpoint, and its peers under each of `environments`.
 
-    `folder` is for the service's configuration and pictures.
+    LitServe is among them where a Python has it. `folder` is for the service's configuration and pictures.
     """
+    command = [sys.executable, "-m", "serve_app.launch", str(_service_file(folder, workload))]
+    found = [Server("service", command, 8101, users_environment(), ours=True)]
+    peers = [("plain Ray Serve", sys.executable, "serve_batch", 8102)]
+    if litserve_python:
+        peers.append(("LitServe", litserve_python, "lit_serve", 8103))
+    for name, python, module, port in peers:
+        command = [python, "-m", f"benchmarks.peers.{module}", str(port), workload.checkpoint.path]
+        found += [Server(f"{name}, {each} environment", command, port, ENVIRONMENTS[each]()) for each in environments]
+    return found
+
+
+def _service_file(folder: Path, workload: Workload) -> Path:
+    """demo.yaml's model with the workload's checkpoint and sizes, which are drawn as they are, as the peers do."""
     config = yaml.safe_load(Path("demo.yaml").read_text())
     config["http_options"]["port"] = 8101
     model = config["applications"][0]["args"]["models"][0]
-    model["checkpoint"].pop("controlnet"), model["checkpoint"].pop("pose_estimator")
+    model["checkpoint"] = workload.checkpoint.model_dump(exclude_unset=True)
     model["names"] = {"benchmark": {}}
-    model["sizes"] = {"256x256": "256x256", "512x512": "512x512"}  # drawn at their own size, as the peers do
-    model["default_size"] = "256x256"
+    edges_px = {workload.uniform[0], workload.small[0], *workload.sizes_px}
+    model["sizes"] = {f"{edge_px}x{edge_px}": f"{edge_px}x{edge_px}" for edge_px in sorted(edges_px)}
+    model["default_size"] = next(iter(model["sizes"]))
     config["applications"][0]["args"].setdefault("storage", {})["location"] = f"{folder}/pictures"
-    (file := Path(folder) / "benchmark.yaml").write_text(yaml.safe_dump(config))
-    found = [
-        Server("service", [sys.executable, "-m", "serve_app.launch", str(file)], 8101, ours=True),
-        _peer("plain Ray Serve", sys.executable, "serve_batch", 8102),
-    ]
-    return [*found, _peer("LitServe", litserve_python, "lit_serve", 8103)] if litserve_python else found
-
-
-def _peer(name: str, python: str, module: str, port: int) -> Server:
-    return Server(name, [python, "-m", f"benchmarks.peers.{module}", str(port)], port)
+    (file := folder / "benchmark.yaml").write_text(yaml.safe_dump(config))
+    return file

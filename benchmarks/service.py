@@ -1,57 +1,59 @@
 """The service over HTTP: against the engine alone, a plain Ray Serve app and LitServe.
 
-python -m benchmarks.service [--rounds 3] [--pictures 24] [--clients 48] [--litserve-python PATH]
+python -m benchmarks.service [--checkpoint embedded|tiny] [--rounds 2] [--litserve-python PATH]
 
-Saturated: clients in a closed loop, pictures as demo.yaml draws them where a request says nothing. One client: one
-small picture after the other. Mixed: 4 and 30 steps, open loop, Poisson arrivals at a share of what a plain diffusers
-pipeline can do. The systems take turns in every round; a server runs in its turn alone, as its users would run it.
+Uniform: one client and eight, each of which orders the next picture when it has its last. Mixed: few and many steps,
+two sizes; pictures a second with eight clients, and waiting times in an open loop, Poisson arrivals at a share of what
+a plain diffusers pipeline can do. The service and the engine alone are also measured saturated and, in turns, with one
+client and small pictures. The systems take turns in every round; a server runs in its turn alone, as its users would
+run it: the service as `scripts/serve` starts it; each peer under its own defaults, which is the environment of this
+command's shell, and once more under the service's variables.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import statistics
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeAlias
+from pathlib import Path
 
 import httpx
 
-from benchmarks.embedded import CHECKPOINT, ENGINE, make_job, run_as_the_service_does
-from benchmarks.engine_mixed import STEPS, Arrival, make_trace, replay, seconds_per_job
-from benchmarks.report import percentile, report
-from benchmarks.servers import Server, servers
+from benchmarks.clients import closed_loop, load, one_picture
+from benchmarks.embedded import ENGINE, make_job, run_as_the_service_does
+from benchmarks.engine_mixed import make_trace, seconds_per_job
+from benchmarks.figures import Figures, compare
+from benchmarks.report import report
+from benchmarks.servers import ENVIRONMENTS, Server, servers
+from benchmarks.workload import WORKLOADS, Workload
 from deployments.contracts import Done
 from deployments.diffusion.engine import DiffusionEngine
-
-UNIFORM = (512, 12)  # edge_px and steps that demo.yaml draws where a request says nothing of them
-SMALL = (256, 6)
-
-Draw: TypeAlias = Callable[[int, int, int], Awaitable[None]]
-"""(edge_px, steps, seed) → a picture."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pictures", type=int, default=24)
-    # Three passes' worth: with one, all pictures end together and the engine idles while they travel.
-    parser.add_argument("--clients", type=int, default=48)
+    parser.add_argument("--checkpoint", choices=WORKLOADS, default="embedded")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--pictures", type=int, help="of each measurement; by default, what suits the checkpoint")
+    parser.add_argument("--clients", type=int, help="that saturate the service; by default, what suits the checkpoint")
     parser.add_argument("--load", type=float, default=0.7)
+    parser.add_argument("--environments", nargs="+", choices=ENVIRONMENTS, default=list(ENVIRONMENTS))
     parser.add_argument("--litserve-python", help="a Python that can import litserve and this project")
     options = parser.parse_args()
     run_as_the_service_does()
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_measure(options, servers(folder, options.litserve_python)))
+        workload = WORKLOADS[options.checkpoint](Path(folder))
+        own = {name: getattr(options, name) for name in ("pictures", "clients") if getattr(options, name)}
+        workload = workload._replace(**own)
+        service, *peers = servers(Path(folder), workload, options.environments, options.litserve_python)
+        asyncio.run(_measure(options, workload, service, peers))
 
 
-async def _measure(options: argparse.Namespace, measured: list[Server]) -> None:
-    engine = DiffusionEngine(CHECKPOINT, ENGINE)
+async def _measure(options: argparse.Namespace, workload: Workload, service: Server, peers: list[Server]) -> None:
+    engine = DiffusionEngine(workload.checkpoint, ENGINE)
     encode_s: list[float] = []
 
     async def with_engine(edge_px: int, steps: int, seed: int) -> None:
@@ -59,97 +61,55 @@ async def _measure(options: argparse.Namespace, measured: list[Server]) -> None:
             if isinstance(event, Done):
                 encode_s.append(event.response.stages_s["encode"])
 
-    names = ["engine alone", *(server.name for server in measured)]
-    rates: dict[str, list[float]] = {name: [] for name in names}
-    single: dict[str, list[float]] = {name: [] for name in names}
-    mixed: dict[str, list[tuple[int, float]]] = {name: [] for name in names}
-    over_s: list[float] = []
-    cpu_s: defaultdict[str, float] = defaultdict(float)
-    per_job_s = await asyncio.to_thread(seconds_per_job, engine._components)
-
-    async def load(name: str, draw: Draw) -> None:
-        rates[name].append(await _saturate(draw, options.clients, options.pictures))
-        mixed[name] += await replay(trace, partial(_arrive, draw))
+    alone, own = Figures(), Figures()
+    others = {peer.name: Figures() for peer in peers}
+    cpu_ms: defaultdict[str, list[float]] = defaultdict(list)
+    per_job_s = await asyncio.to_thread(seconds_per_job, engine._components, workload.steps, workload.sizes_px)
 
     for round_index in range(options.rounds):
-        trace = make_trace(options.pictures, options.load / per_job_s, seed=round_index)
-        await load("engine alone", with_engine)
-        for server in measured:
-            async with server, httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None)) as client:
-                draw = partial(server.draw, client)
-                for _ in range(options.pictures // 2):
-                    single["engine alone"].append(own_s := await _one(with_engine))
-                    single[server.name].append(its_s := await _one(draw))
-                    if server is measured[0]:
-                        over_s.append(its_s - own_s)
-                before = server.cpu_s()
-                await load(server.name, draw)
-                if server is measured[0]:
-                    for process, seconds in server.cpu_s().items():
-                        cpu_s[process] += seconds - before.get(process, 0)
-            if server is measured[0]:  # the machine's speed drifts: the engine alone before the service, and after it
-                rates["engine alone"].append(await _saturate(with_engine, options.clients, options.pictures))
+        jobs_per_s = options.load / per_job_s
+        trace = make_trace(workload.pictures, jobs_per_s, round_index, workload.steps, workload.sizes_px)
+        await load(alone, with_engine, workload, trace)
+        # The machine's speed drifts: the engine alone is saturated before the service, and after it.
+        alone.saturated.append(await closed_loop(with_engine, workload.uniform, workload.clients, workload.pictures))
+        async with service, _client() as client:
+            draw, before = partial(service.draw, client), service.cpu_s()
+            for _ in range(workload.pictures // 2):
+                alone.small_s.append(await one_picture(with_engine, workload.small))
+                own.small_s.append(await one_picture(draw, workload.small))
+            own.saturated.append(await closed_loop(draw, workload.uniform, workload.clients, workload.pictures))
+            await load(own, draw, workload, trace)
+            for process, seconds in service.cpu_s().items():
+                cpu_ms[process].append(1000 * (seconds - before.get(process, 0)) / service.drawn)
+        alone.saturated.append(await closed_loop(with_engine, workload.uniform, workload.clients, workload.pictures))
+        for peer in peers:
+            async with peer, _client() as client:
+                await load(others[peer.name], partial(peer.draw, client), workload, trace)
     engine.close()
 
-    alone = rates["engine alone"]
-    shares = [
-        2 * its / (before + after) for before, after, its in zip(alone[::2], alone[1::2], rates["service"], strict=True)
-    ]
-    rows = []
-    for name in names:
-        short = [seconds for steps, seconds in mixed[name] if steps == min(STEPS)]
-        everyone = [seconds for _, seconds in mixed[name]]
-        rows.append(
-            {
-                "system": name,
-                "uniform: pictures/s": statistics.median(rates[name]),
-                "one client: p50 s": statistics.median(single[name]),
-                "mixed: p95 s": percentile(everyone, 95),
-                "mixed: mean s": statistics.mean(everyone),
-                "mixed: p95 s of short": percentile(short, 95),
-            }
-        )
+    rates = zip(alone.saturated[::2], alone.saturated[1::2], own.saturated, strict=True)
+    shares = [2 * its / (before + after) for before, after, its in rates]
+    over_s = [its - alones for its, alones in zip(own.small_s, alone.small_s, strict=True)]
+    rows = [figures.row(name) for name, figures in {"engine alone": alone, service.name: own, **others}.items()]
     notes = {
-        "service / engine alone, pictures/s": statistics.median(shares),
+        **compare(rows[1], rows[2:]),
+        "service / engine alone, saturated, pictures/s": statistics.median(shares),
         "the same, by round": [round(share, 3) for share in shares],
         "service - engine alone, one client, p50 ms": 1000 * statistics.median(over_s),
         "PNG encoding in both, p50 ms": 1000 * statistics.median(encode_s),
         "CPU ms a picture by the service's processes": {
-            name: round(1000 * seconds / 2 / options.pictures / options.rounds, 1)
-            for name, seconds in sorted(cpu_s.items(), key=lambda item: -item[1])[:6]
+            name: round(statistics.mean(values), 1)
+            for name, values in sorted(cpu_ms.items(), key=lambda item: -statistics.mean(item[1]))[:6]
         },
-        "clients": options.clients,
+        "workload": workload._replace(checkpoint=options.checkpoint)._asdict(),
         "load": options.load,
         "rounds": options.rounds,
     }
-    report("service", rows, notes)
+    report("service" if options.checkpoint == "embedded" else f"service_{options.checkpoint}", rows, notes)
 
 
-async def _arrive(draw: Draw, arrival: Arrival) -> None:
-    await draw(arrival.edge_px, arrival.steps, arrival.seed)
-
-
-async def _saturate(draw: Draw, clients: int, pictures: int) -> float:
-    """Pictures a second of clients that each order the next picture when they have theirs.
-
-    Counted from when there have been as many pictures as clients, so that the rush at the start is no part of it.
-    """
-    done_s: list[float] = []
-    seeds = itertools.count()
-
-    async def client() -> None:
-        while len(done_s) < clients + pictures:
-            await draw(*UNIFORM, next(seeds))
-            done_s.append(time.monotonic())
-
-    await asyncio.gather(*(client() for _ in range(clients)))
-    return pictures / (done_s[clients + pictures - 1] - done_s[clients - 1])
-
-
-async def _one(draw: Draw) -> float:
-    started_s = time.monotonic()
-    await draw(*SMALL, 0)
-    return time.monotonic() - started_s
+def _client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 
 class Settings(BaseModel):
@@ -45,8 +45,12 @@ class EngineConfig(Settings):
         "difference of their work (in seconds) before it, and whose deadline is not near. 0 is first come, first "
         "served.",
     )
-    decode_batch: int = Field(4, ge=1, description="Most pictures of one VAE decode.")
-    encoder_threads: int = Field(2, ge=1, description="Threads that write PNG, JPEG and WebP.")
+    decode_batch: int = Field(4, ge=1, description="Most pictures that the VAE decodes between two steps.")
+    encoder_threads: int | None = Field(
+        None,
+        ge=1,
+        description="Threads that write PNG, JPEG and WebP. Unset: half the cores that the replica may use, 2 to 8.",
+    )
     prompt_cache_bytes: int = Field(256 * 2**20, ge=0, description="Most memory of remembered prompt embeddings.")
     preview_decoder: str | None = Field(
         None,
@@ -61,13 +65,37 @@ class EngineConfig(Settings):
         False, description="Lay the weights out channels last, which tensor cores and CPUs convolve faster."
     )
     fuse_qkv: bool = Field(False, description="One matrix product for query, key and value.")
-    compile: bool = Field(False, description="`torch.compile` the UNet, the ControlNet and the VAE's decoder.")
-    cuda_graphs: bool = Field(False, description="With `compile`: replay each bucket as a CUDA graph.")
-    row_buckets: tuple[int, ...] = Field(
-        (1, 2, 4, 6, 8, 12, 16), description="With `compile`: the row counts that a forward pass is padded to."
+    attention: Literal["auto", "flash", "cudnn", "efficient"] = Field(
+        "auto",
+        description="The kernel of scaled dot product attention, wherever it can run. `auto`: on a GPU the fastest for "
+        "each shape of the largest of `warm_up_sizes`, measured at the first start; else torch's choice.",
+    )
+    quantize: Literal["fp8"] | None = Field(
+        None,
+        description="`fp8`: linear layers of the UNet and the ControlNet in 8 bits, scaled by row. It changes "
+        "pictures, and needs `torchao`, `dtype: bfloat16` and a GPU of compute capability 8.9 or newer.",
+    )
+    compile: bool | Literal["full"] = Field(
+        False,
+        description="`true`: `torch.compile` the transformer and residual blocks of the UNet, the ControlNet and the "
+        "VAE's decoder, once for all sizes. `full`: whole models, once for each row count and size of the warm-up; "
+        "other sizes run eagerly.",
+    )
+    cuda_graphs: bool = Field(False, description="With `compile: full`: replay each row count as a CUDA graph.")
+    row_buckets: tuple[PositiveInt, ...] | None = Field(
+        None,
+        min_length=1,
+        description="The row counts of forward passes, which are cut and padded to them; all are rehearsed at the "
+        "start. Unset: 2, 4, 8 and 16 on a GPU or with `compile: full`, else every count as it comes.",
     )
     cache_dir: str | None = Field(
         None,
-        description="Folder that keeps compiled kernels and the memory probe's result between starts. Unset: "
+        description="Folder that keeps compiled kernels and what was measured of the GPU between starts. Unset: "
         "`sdxl-serve` in the Hugging Face home.",
     )
+
+    @model_validator(mode="after")
+    def _graphs_are_of_whole_models(self) -> EngineConfig:
+        if self.cuda_graphs and self.compile != "full":
+            raise ValueError(f"cuda_graphs needs compile: full; compile is {self.compile!r}")
+        return self

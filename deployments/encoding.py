@@ -1,4 +1,4 @@
-"""Pixels → PNG, JPEG or WebP. The same pixels and settings give the same bytes."""
+"""Pixels → PNG, JPEG or WebP. The same pixels and settings give the same bytes (on one kind of processor)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from deployments.contracts import Picture
 from deployments.jobs import Encoding, Pixels
-
-PNG_COMPRESSION = 1
-"""zlib's level. Level 6 makes a drawn picture a tenth smaller and takes several times as long."""
+from deployments.png import encode_png
 
 
 def scaled(pixels: Pixels, width_px: int, height_px: int) -> Pixels:
@@ -42,18 +39,13 @@ def encode_picture(pixels: Pixels, encoding: Encoding, seed: int) -> Picture:
         The picture. A PNG has a text chunk `parameters`, where `encoding` gives any: one JSON object of
         `encoding.parameters` and `seed`, all strings.
     """
-    image = Image.fromarray(pixels)
-    file = io.BytesIO()
     if encoding.format == "png":
-        info = _text(encoding.parameters, seed) if encoding.parameters else None
-        image.save(file, "PNG", compress_level=PNG_COMPRESSION, pnginfo=info)
-    else:
-        image.save(file, encoding.format.upper(), quality=encoding.compression)
+        text = {"parameters": _json(encoding.parameters, seed)} if encoding.parameters else {}
+        return Picture(encode_png(pixels, text), encoding.format, seed)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, encoding.format.upper(), quality=encoding.compression)
     return Picture(file.getvalue(), encoding.format, seed)
 
 
-def _text(parameters: Mapping[str, str], seed: int) -> PngInfo:
-    info = PngInfo()
-    value = json.dumps({**parameters, "seed": str(seed)}, ensure_ascii=False, separators=(",", ":"))
-    info.add_text("parameters", value)
-    return info
+def _json(parameters: Mapping[str, str], seed: int) -> str:
+    return json.dumps({**parameters, "seed": str(seed)}, ensure_ascii=False, separators=(",", ":"))

@@ -22,7 +22,13 @@ class EngineStats:
     out_of_memory: int = 0
     """Counter: forward passes that the device had no memory for."""
     nan_retries: int = 0
-    """Counter: pictures decoded again in fp32."""
+    """Counter: jobs whose pictures were decoded again in fp32."""
+    padded_rows: int = 0
+    """Counter: UNet rows that only fill passes up to a row bucket."""
+    unrehearsed: int = 0
+    """Counter: forward passes of a shape that the warm-up had not run: the first of a shape may take longer."""
+    recompiles: int = 0
+    """Counter: graphs that this process compiled since the warm-up; there should be none."""
     rows: int = 0
     """Gauge: UNet rows of the last forward pass."""
     running: int = 0

@@ -101,6 +101,10 @@ class ModelConfig(Settings):
     def _names_refer_to_what_exists(self) -> ModelConfig:
         if bool(self.checkpoint.controlnet) != bool(self.checkpoint.pose_estimator):
             raise ValueError("checkpoint.controlnet and checkpoint.pose_estimator go together; only one is given")
+        if self.engine.quantize == "fp8" and self.checkpoint.dtype != "bfloat16":
+            raise ValueError(
+                f"engine.quantize is fp8, which needs checkpoint.dtype bfloat16; it is {self.checkpoint.dtype}"
+            )
         _known("default_size", self.default_size, self.sizes)
         _known("default_quality", self.default_quality, self.presets)
         for name, served in self.names.items():

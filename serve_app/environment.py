@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from deployments.cores import usable_cores
 
 _ENGINES = 3
 """Engine processes of a model: one draws, one edits, one takes poses."""
-
-_CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
-"""A container's share of the machine's cores (cgroup v2): microseconds of each period, or `max`, and the period."""
-
-
-def usable_cores(cpu_max: Path = _CGROUP_CPU_MAX) -> int:
-    """Cores that this process may use: those of its affinity, and no more than its container's quota; at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = cpu_max.read_text(encoding="ascii").split()
-        cores = min(cores, int(quota) // int(period))
-    except (OSError, ValueError):  # no such group, or no limit
-        pass
-    return max(1, cores)
 
 
 def service_environment(models: int) -> dict[str, str]:

@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SMALLEST = {  # the fourth job of the first trace is the first short one
     "engine_uniform": "--size 256 --steps 2 --pictures 2 --rounds 1",
     "engine_mixed": "--jobs 5 --rounds 1",
-    "service": "--pictures 5 --rounds 1 --clients 2",
+    "service": "--pictures 4 --rounds 1 --clients 2 --environments own",
     "gpu --tiny": "--repeats 1 --cases 0 3",
     "environment": "--sizes 256 --rounds 1",
+    "encoding": "--sizes 256 --rounds 1",
 }
 
 

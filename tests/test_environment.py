@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from serve_app.environment import service_environment, usable_cores
+from serve_app.environment import service_environment
 
 AFFINITY = os.sched_getaffinity(0)
 
@@ -20,26 +19,6 @@ def one_core() -> Iterator[None]:
     os.sched_setaffinity(0, AFFINITY)
 
 
-@pytest.mark.parametrize(
-    ("cpu_max", "cores"),
-    [
-        ("max 100000\n", len(AFFINITY)),
-        (f"{len(AFFINITY) * 100000} 100000\n", len(AFFINITY)),
-        ("100000 100000\n", 1),
-        ("150000 100000\n", 1),
-        ("5000 100000\n", 1),
-        ("", len(AFFINITY)),
-        (None, len(AFFINITY)),
-    ],
-)
-def test_a_containers_quota_limits_the_cores(tmp_path: Path, cpu_max: str | None, cores: int) -> None:
-    file = tmp_path / "cpu.max"
-    if cpu_max is not None:
-        file.write_text(cpu_max)
-    assert usable_cores(file) == cores
-
-
 @pytest.mark.usefixtures("one_core")
-def test_the_affinity_limits_the_cores(tmp_path: Path) -> None:
-    assert usable_cores(tmp_path / "none") == 1
+def test_an_engine_has_a_thread_even_where_there_are_fewer_cores() -> None:
     assert service_environment(models=1)["OMP_NUM_THREADS"] == "1"

@@ -41,7 +41,9 @@ def production(serve_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "pose_estimator": str(ROOT / "deployments" / "demo" / "pose"),
     }
     model["sizes"] = dict.fromkeys(model["sizes"], "128x128") | {"128x128": "128x128"}
-    model["engine"]["warm_up_sizes"] = [[32, 32]]
+    assert model["engine"]["compile"] is True
+    # Three replicas would compile on these cores at once; test_compilation.py and the GPU benchmark's service compile.
+    model["engine"] |= {"compile": False, "warm_up_sizes": [[32, 32]]}
     application["args"]["access"]["key_file"] = str(key_file)
     application["args"]["storage"]["location"] = str(folder / "pictures")
     schema = ServeDeploySchema.model_validate({"applications": [application]})

@@ -80,7 +80,7 @@ def draw_together(engine: DiffusionEngine, orders: Sequence[Order]) -> list[Pipe
 def one_by_one(engine: DiffusionEngine, order: Order, repeats: int) -> dict[str, float]:
     """Seconds from order to PNG bytes with nothing else to do, after one picture to warm up; medians by stage."""
     seconds, responses = [], []
-    for seed in range(repeats + 1):
+    for _ in range(repeats + 1):
         started_s = time.monotonic()
         (response,) = draw_together(engine, [order])
         seconds.append(time.monotonic() - started_s)

@@ -1,11 +1,12 @@
-"""diffusers' pipeline around the embedded model, as a server would call it: a static batch in, PNG bytes out."""
+"""diffusers' pipeline around a checkpoint, as a server would call it: a static batch in, PNG bytes out."""
 
 from __future__ import annotations
 
 import io
 from typing import Any
 
-from benchmarks.embedded import CHECKPOINT, draw_with_diffusers
+from benchmarks.embedded import draw_with_diffusers
+from deployments.config import CheckpointConfig
 from deployments.diffusion.components import load_components
 
 MAX_BATCH, BATCH_WAIT_S = 8, 0.01
@@ -14,8 +15,9 @@ MAX_BATCH, BATCH_WAIT_S = 8, 0.01
 class StaticPipeline:
     """One call has one size and one number of steps; a mixed batch takes a call for each kind in it."""
 
-    def __init__(self) -> None:
-        self._components = load_components(CHECKPOINT)
+    def __init__(self, checkpoint: str) -> None:
+        """`checkpoint`: its folder."""
+        self._components = load_components(CheckpointConfig(path=checkpoint, dtype="float32"))
 
     def draw(self, orders: list[dict[str, Any]]) -> list[bytes]:
         """`orders`: `steps`, `size` (pixels of an edge) and `seed` each."""

@@ -1,6 +1,6 @@
 """A plain Ray Serve app as Ray's documentation shows it: `@serve.batch` around the diffusers pipeline.
 
-python -m benchmarks.peers.serve_batch PORT
+python -m benchmarks.peers.serve_batch PORT CHECKPOINT
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from starlette.responses import Response
 from benchmarks.peers.pipeline import BATCH_WAIT_S, MAX_BATCH, StaticPipeline
 
 
-@serve.deployment(max_ongoing_requests=64, ray_actor_options={"num_cpus": 0})
+@serve.deployment(max_ongoing_requests=64)
 class Drawer:
     """Batches what comes within the waiting time."""
 
-    def __init__(self) -> None:
-        self._pipeline = StaticPipeline()
+    def __init__(self, checkpoint: str) -> None:
+        self._pipeline = StaticPipeline(checkpoint)
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=BATCH_WAIT_S)  # type: ignore[untyped-decorator]
     async def draw(self, orders: list[dict[str, Any]]) -> list[bytes]:
@@ -36,6 +36,6 @@ class Drawer:
 if __name__ == "__main__":
     ray.init(include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
-    serve.run(Drawer.bind(), route_prefix="/draw")  # type: ignore[attr-defined]
+    serve.run(Drawer.bind(sys.argv[2]), route_prefix="/draw")  # type: ignore[attr-defined]
     while True:
         time.sleep(60)

@@ -54,6 +54,15 @@ class Backlog:
             self._changed.notify_all()
         return position
 
+    def put_back(self, request: Request) -> None:
+        """Takes a job in again whose pictures were not finite.
+
+        Raises:
+            ReplicaUnfit: the backlog is closed.
+        """
+        request.not_finite += 1
+        self.add(request)
+
     def remove(self, request: Request) -> None:
         with self._changed:
             self._requests.pop(request, None)
@@ -96,14 +105,14 @@ class Backlog:
         return chosen
 
     def drawn(self, pictures: int) -> list[Request]:
-        """The first jobs that need no more steps, all of one shape: at most so many pictures, but at least one job."""
-        drawn = [request for request in self.requests() if request.trajectory.finished]
+        """The first jobs that need no more steps: at most so many pictures, but at least one job."""
         chosen: list[Request] = []
-        for request in drawn:
-            pictures -= len(request.job.seeds)
-            if chosen and (pictures < 0 or request.trajectory.shape != chosen[0].trajectory.shape):
-                break
-            chosen.append(request)
+        for request in self.requests():
+            if request.trajectory.finished:
+                pictures -= len(request.job.seeds)
+                if chosen and pictures < 0:
+                    break
+                chosen.append(request)
         return chosen
 
     def _due_s(self, request: Request) -> float:

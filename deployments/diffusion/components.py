@@ -19,7 +19,11 @@ from diffusers import (
 )
 
 from deployments.config import CheckpointConfig
+from deployments.diffusion.lms import RememberingLMSScheduler
 from deployments.schedulers import SCHEDULERS
+
+OWN_SCHEDULERS: dict[str, Any] = {"LMSDiscreteScheduler": RememberingLMSScheduler}
+"""What takes the place of a class of diffusers."""
 
 
 class CheckpointError(Exception):
@@ -75,7 +79,7 @@ class Components:
         """A new scheduler of the table; `KeyError` for a name that is not in it."""
         if name not in self._schedulers:
             spec = SCHEDULERS[name]
-            scheduler_class = getattr(diffusers, spec.class_name)
+            scheduler_class = OWN_SCHEDULERS.get(spec.class_name) or getattr(diffusers, spec.class_name)
             self._schedulers[name] = scheduler_class.from_config(self._scheduler_config, **spec.arguments)
         return copy.deepcopy(self._schedulers[name])  # ten times faster than from_config
 

@@ -1,4 +1,4 @@
-"""Pixels → encoded pictures → the caller, in threads beside the engine's own."""
+"""Drawn pictures → encoded pictures → the caller, in threads beside the engine's own."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+import torch
+
 from deployments.contracts import Done, PipelineResponse, Preview
+from deployments.diffusion.decoder import DrawnPicture
 from deployments.diffusion.request import Request
 from deployments.encoding import encode_picture, scaled
-from deployments.errors import GenerationFailed
-from deployments.jobs import Pixels
+from deployments.errors import GenerationFailed, ServiceError
 from deployments.masks import with_kept_parts
 
 logger = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Encodes pictures and posts them. A job whose caller has gone is not encoded."""
+    """Waits for pictures, encodes and posts them. A job whose caller has gone is not encoded."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, draw_again: Callable[[Request], None]) -> None:
+        """`draw_again` takes jobs with a picture that is not finite."""
+        self._draw_again = draw_again
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="encode")
 
-    def preview(self, request: Request, index: int, pictures: list[Pixels | None]) -> None:
+    def preview(self, request: Request, index: int, pictures: list[DrawnPicture]) -> None:
         """Posts a preview of each picture of the job."""
         request.previews.append(self._threads.submit(self._guarded, request, self._preview, index, pictures))
 
-    def done(self, request: Request, pictures: list[Pixels]) -> None:
+    def done(self, request: Request, pictures: list[DrawnPicture]) -> None:
         """Posts the finished pictures."""
         self._threads.submit(self._guarded, request, self._done, pictures)
 
@@ -38,23 +42,33 @@ class Delivery:
         try:
             if not request.abandoned:
                 deliver(request, *arguments)
+        except ServiceError as error:  # the engine that should draw it again has stopped
+            request.post(error)
+        except torch.AcceleratorError:
+            self._draw_again(request)  # the engine's thread will find its device broken, and end what is left
         except Exception:
             logger.exception("request %s: a picture could not be written", request.job.request_id)
             request.post(GenerationFailed("The picture could not be written."))
 
-    def _preview(self, request: Request, index: int, pictures: list[Pixels | None]) -> None:
-        for picture_index, (pixels, seed) in enumerate(zip(pictures, request.job.seeds, strict=True)):
+    def _preview(self, request: Request, index: int, pictures: list[DrawnPicture]) -> None:
+        for picture_index, (drawn, seed) in enumerate(zip(pictures, request.job.seeds, strict=True)):
+            pixels = drawn.wait()
             if pixels is not None:
                 picture = encode_picture(pixels, request.job.encoding, seed)
                 request.post(Preview(index, picture_index, picture))
 
-    def _done(self, request: Request, pictures: list[Pixels]) -> None:
+    def _done(self, request: Request, pictures: list[DrawnPicture]) -> None:
         previews: list[Future[None]] = request.previews
         wait(previews)  # they were handed to this pool before, so they are written or being written
+        finished = [pixels for pixels in (drawn.wait() for drawn in pictures) if pixels is not None]
+        request.mark("decode")
+        if len(finished) < len(pictures):
+            self._draw_again(request)
+            return
         job = request.job
         encoded = tuple(
             encode_picture(with_kept_parts(scaled(pixels, job.width_px, job.height_px), job), job.encoding, seed)
-            for pixels, seed in zip(pictures, job.seeds, strict=True)
+            for pixels, seed in zip(finished, job.seeds, strict=True)
         )
         request.mark("encode")
         request.post(Done(PipelineResponse(encoded, request.stages_s, request.trajectory.prompt.tokens)))

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from deployments.config import EngineConfig
+from deployments.diffusion.acceleration.row_buckets import GPU_BUCKETS, passes
 from deployments.diffusion.components import Components
-from deployments.diffusion.optimize import Compiled
 from deployments.diffusion.trajectory import Trajectory
 from deployments.diffusion.transfer import to_device
+from deployments.engine_stats import EngineStats
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,16 @@ class Rows:
 class Denoiser:
     """The UNet and the ControlNet, called for rows that share nothing but their shape."""
 
-    def __init__(self, components: Components, config: EngineConfig) -> None:
+    def __init__(self, components: Components, config: EngineConfig, stats: EngineStats) -> None:
+        """Counts padded rows and shapes that were not rehearsed in `stats`."""
         self._components = components
-        self._unet = Compiled(components.unet, config)
-        self._controlnet = Compiled(components.controlnet, config)
-        self._buckets = sorted(config.row_buckets) if config.compile else []
+        self._stats = stats
+        self._replays = config.cuda_graphs
+        self.buckets = bucket_sizes(components, config)
+        self.pass_seconds: dict[tuple[int, int], dict[int, float]] = {}
+        """What a pass of each bucket takes, by the height and width of the latents; the warm-up measures it."""
+        self._known: set[tuple[int, ...]] = set()
+        """Shapes that have run, as `_count` writes them."""
 
     def predict(self, trajectories: Sequence[Trajectory], rows_per_pass: int) -> list[torch.Tensor]:
         """The UNet's output for each trajectory: (rows, channels, height, width) float32.
@@ -56,16 +62,16 @@ class Denoiser:
             trajectories: All of one shape.
             rows_per_pass: More rows than this are cut into several passes; rows are independent of each other.
         """
-        if self._buckets:  # the largest whole bucket: padding may not go beyond what there is memory for
-            rows_per_pass = max(
-                (bucket for bucket in self._buckets if bucket <= rows_per_pass), default=self._buckets[0]
-            )
         rows, controls = self._gather(trajectories)
+        height, width = rows.latents.shape[-2:]
         outputs = []
-        for start in range(0, len(rows), rows_per_pass):
-            part = slice(start, start + rows_per_pass)
-            output = self._forward(rows.map(itemgetter(part)), controls[part])
+        start = 0
+        for count, padded in passes(len(rows), rows_per_pass, self.buckets, self.pass_seconds.get((height, width))):
+            part = slice(start, start + count)
+            output = self._forward(rows.map(itemgetter(part)), controls[part], padded)
             outputs.append(output.to(torch.float32, copy=True))  # the next replay of a CUDA graph overwrites its output
+            self._stats.padded_rows += padded - count
+            start += count
         return list(torch.split(torch.cat(outputs), [each.rows for each in trajectories]))
 
     def rehearse(self, rows: int, height: int, width: int, posed: bool = False) -> None:
@@ -86,11 +92,9 @@ class Denoiser:
         )
         scale = components.latent_scale
         control = _Control(1.0, zeros(3, height * scale, width * scale)) if posed else None
-        self._forward(input_rows, [control] * rows)
-
-    def stop_compiling(self) -> None:
-        """From now on, shapes that were not rehearsed run eagerly."""
-        self._unet.learning = self._controlnet.learning = False
+        unrehearsed = self._stats.unrehearsed
+        self._forward(input_rows, [control] * rows, rows)
+        self._stats.unrehearsed = unrehearsed
 
     def _gather(self, trajectories: Sequence[Trajectory]) -> tuple[Rows, list[_Control | None]]:
         dtype = self._components.unet.dtype
@@ -112,13 +116,14 @@ class Denoiser:
             controls += [_Control(scale, image) for image in pose] if scale and pose is not None else [None] * each.rows
         return rows, controls
 
-    def _forward(self, rows: Rows, controls: Sequence[_Control | None]) -> torch.Tensor:
+    def _forward(self, rows: Rows, controls: Sequence[_Control | None], padded_to: int) -> torch.Tensor:
         wanted = len(rows)
-        padded = rows.map(lambda t: self._pad(t, self._bucket(wanted)))
-        if self._buckets:  # compiled
+        padded = rows.map(lambda t: _pad(t, padded_to))
+        if self._replays:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        residuals = self._residuals(rows, controls, len(padded)) if any(controls) else {}
-        output: torch.Tensor = self._unet(
+        residuals = self._residuals(rows, controls, padded_to) if any(controls) else {}
+        self._count(0, padded, posed=bool(residuals))
+        output: torch.Tensor = self._components.unet(
             padded.latents,
             padded.timesteps,
             encoder_hidden_states=padded.prompt,
@@ -133,16 +138,17 @@ class Denoiser:
         """What the ControlNet adds to the UNet: nothing to rows without a pose, which it never sees."""
         chosen = [(row, control) for row, control in enumerate(controls) if control]
         where = to_device(torch.tensor([row for row, _ in chosen]), self._components.device)
-        bucket = self._bucket(len(chosen))
-        posed = rows.map(lambda t: self._pad(t[where], bucket))
+        bucket = next((bucket for bucket in self.buckets if bucket >= len(chosen)), len(chosen))
+        posed = rows.map(lambda t: _pad(t[where], bucket))
         scale = torch.tensor([control.scale for _, control in chosen], dtype=posed.latents.dtype)
         scale = to_device(scale, self._components.device)
-        down, middle = self._controlnet(
+        self._count(1, posed, posed=True)
+        down, middle = self._components.controlnet(
             posed.latents,
             posed.timesteps,
             encoder_hidden_states=posed.prompt,
-            controlnet_cond=self._pad(torch.stack([control.image for _, control in chosen]), bucket).contiguous(),
-            conditioning_scale=self._pad(scale, bucket).view(-1, 1, 1, 1),
+            controlnet_cond=_pad(torch.stack([control.image for _, control in chosen]), bucket).contiguous(),
+            conditioning_scale=_pad(scale, bucket).view(-1, 1, 1, 1),
             added_cond_kwargs={"text_embeds": posed.pooled, "time_ids": posed.time_ids},
             return_dict=False,
         )
@@ -156,12 +162,23 @@ class Denoiser:
             "mid_block_additional_residual": spread(middle),
         }
 
-    def _bucket(self, rows: int) -> int:
-        return next((bucket for bucket in self._buckets if bucket >= rows), rows)
+    def _count(self, model: int, rows: Rows, posed: bool) -> None:
+        shape = (model, posed, *rows.latents.shape, rows.prompt.shape[1])
+        if shape not in self._known:
+            self._known.add(shape)
+            self._stats.unrehearsed += 1
 
-    def _pad(self, tensor: torch.Tensor, rows: int) -> torch.Tensor:
-        missing = rows - len(tensor)
-        return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
+
+def bucket_sizes(components: Components, config: EngineConfig) -> tuple[int, ...]:
+    """The row counts that passes are padded to, the smallest first; none where every count is run as it comes."""
+    if config.row_buckets is not None:
+        return tuple(sorted(set(config.row_buckets)))
+    return GPU_BUCKETS if components.device.type == "cuda" or config.compile == "full" else ()
+
+
+def _pad(tensor: torch.Tensor, rows: int) -> torch.Tensor:
+    missing = rows - len(tensor)
+    return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ import torch
 
 from deployments.config import CheckpointConfig, EngineConfig
 from deployments.contracts import Done, Event, Queued
+from deployments.cores import encoder_threads, usable_cores
 from deployments.diffusion.backlog import Backlog
 from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.delivery import Delivery
@@ -57,7 +58,8 @@ class DiffusionEngine:
             self._components.text_to_image, checkpoint.max_prompt_chunks, config.prompt_cache_bytes
         )
         self._backlog = Backlog(config.overtaking)
-        self._delivery = Delivery(config.encoder_threads)
+        threads = config.encoder_threads or encoder_threads(usable_cores())
+        self._delivery = Delivery(threads, self._backlog.put_back)
         self._ticker = Ticker(self._components, config, self._backlog, self._prompts, self._delivery)
         self._heartbeat_timeout_s = config.heartbeat_timeout_s
         self._heartbeat_s = time.monotonic()

@@ -23,6 +23,8 @@ class Request:
         self.stages_s: dict[str, float] = {}
         self.previews: list[Future[None]] = []
         """Previews that are being written; they come before `Done`."""
+        self.not_finite = 0
+        """Decodes that gave no valid picture: after one the VAE tries in fp32, after two the job has failed."""
         self.abandoned = False
         """Nobody waits any more. Set by the caller's loop, read by the engine's thread at each tick."""
         self._marked_s = self.submitted_s
@@ -36,7 +38,7 @@ class Request:
     def mark(self, stage: str) -> None:
         """Ends `stage`: it took the time since the end of the one before it."""
         now = time.monotonic()
-        self.stages_s[stage] = now - self._marked_s
+        self.stages_s[stage] = self.stages_s.get(stage, 0.0) + now - self._marked_s
         self._marked_s = now
 
     def post(self, item: Event | Exception) -> None:

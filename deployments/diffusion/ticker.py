@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -11,16 +10,18 @@ import torch
 
 from deployments.config import EngineConfig
 from deployments.contracts import Progress
+from deployments.diffusion.acceleration.compilation import graphs_compiled
 from deployments.diffusion.backlog import Backlog
 from deployments.diffusion.components import Components
 from deployments.diffusion.decoder import Decoder
 from deployments.diffusion.delivery import Delivery
 from deployments.diffusion.denoiser import Denoiser
+from deployments.diffusion.device_time import StepClock
 from deployments.diffusion.optimize import optimize
 from deployments.diffusion.prompts import Embedding, PromptEncoder
 from deployments.diffusion.request import Request, deadline_exceeded
 from deployments.diffusion.start import begin, embed
-from deployments.diffusion.warm_up import budget_of, warm_up
+from deployments.diffusion.warm_up import WarmUp, budget_of
 from deployments.engine_stats import EngineStats
 from deployments.errors import GenerationFailed, ServiceError
 
@@ -44,17 +45,19 @@ class Ticker:
         self._backlog = backlog
         self._prompts = prompts
         self._delivery = delivery
-        self._denoiser = Denoiser(components, config)
+        self._denoiser = Denoiser(components, config, self.stats)
         self._decoder = Decoder(components, config, self.stats)
-        self._last_tick: torch.cuda.Event | None = None
+        self._clock = StepClock(components.device)
+        self._graphs = 0  # that the warm-up compiled
         self._full_budget = self.stats.budget
         self._grows_at_tick = 0
 
     def warm_up(self) -> None:
         """Makes the models and their kernels ready for the configured picture sizes."""
         optimize(self._components, self._config)
-        self.limit = warm_up(self._components, self._config, self._denoiser, self._decoder)
+        self.limit = WarmUp(self._components, self._config, self._denoiser, self._decoder).run()
         self._full_budget = self.stats.budget = min(self.stats.budget, self.limit or self.stats.budget)
+        self._graphs = graphs_compiled()
 
     def tick(self) -> bool:
         """Drops jobs, advances those that are due by one step, decodes some that are drawn.
@@ -72,7 +75,8 @@ class Ticker:
         if requests:
             self._draw(requests)
         drawn = self._backlog.drawn(self._config.decode_batch)
-        self._together(drawn, self._finish)
+        for request in drawn:
+            self._together([request], self._finish)
         return bool(requests or drawn)
 
     def _draw(self, requests: list[Request]) -> None:
@@ -82,13 +86,14 @@ class Ticker:
             request.mark("queue")
         self._together(fresh, self._begin)
         requests = [each for each in requests if each.trajectory.begun]
-        started_s = time.monotonic()
+        self._clock.start()
         self._together(requests, self._advance)
-        self._pace()
+        timed = self._clock.stop(sum(each.trajectory.cost for each in requests))
+        if timed is not None and timed[0]:
+            self._backlog.measured(*timed)
         self.stats.ticks += 1
         self.stats.rows = sum(each.trajectory.rows for each in requests)
-        if requests:
-            self._backlog.measured(sum(each.trajectory.cost for each in requests), time.monotonic() - started_s)
+        self.stats.recompiles = graphs_compiled() - self._graphs
         for request in requests:
             if request.trajectory.finished:
                 request.mark("denoise")
@@ -162,17 +167,15 @@ class Ticker:
             logger.warning("request %s: a preview could not be drawn", request.job.request_id, exc_info=True)
 
     def _finish(self, requests: list[Request]) -> None:
-        pictures = self._decoder.decode(torch.cat([each.trajectory.latents for each in requests]))
-        for request in requests:
-            own = [pictures.pop(0) for _ in request.job.seeds]
-            request.mark("decode")
-            finite = [picture for picture in own if picture is not None]
-            if len(finite) < len(own):
-                self._fail(request, GenerationFailed("The model drew no valid picture for this job."))
-                continue
-            self._backlog.remove(request)
-            self.stats.finished += 1
-            self._delivery.done(request, finite)
+        (request,) = requests
+        if request.not_finite > 1:
+            raise GenerationFailed("The model drew no valid picture for this job.")
+        in_fp32 = request.not_finite == 1
+        self.stats.nan_retries += in_fp32
+        pictures = self._decoder.decode(request.trajectory.latents, in_fp32)
+        self._backlog.remove(request)
+        self.stats.finished += not in_fp32
+        self._delivery.done(request, pictures)
 
     def _together(self, requests: list[Request], action: Callable[[list[Request]], None]) -> None:
         """Does `action` for all jobs at once; when that fails, for each alone, so that a bad job harms only itself."""
@@ -196,19 +199,6 @@ class Ticker:
         self.stats.failed += 1
         logger.error("request %s failed", request.job.request_id, exc_info=error)
         request.post(error if isinstance(error, ServiceError) else GenerationFailed("The picture could not be drawn."))
-
-    def _pace(self) -> None:
-        """Lets the device fall behind by one tick and no more: the one wait of a tick that only goes on.
-
-        A preview and a finished picture wait as well, for their pixels, and so do what diffusers draws on the CPU and
-        copies itself: an edit's first latents, and in each step of theirs UniPC and the schedulers that add noise.
-        """
-        if self._components.device.type != "cuda":
-            return
-        last, self._last_tick = self._last_tick, torch.cuda.Event()  # type: ignore[no-untyped-call]
-        self._last_tick.record()
-        if last is not None:
-            last.synchronize()
 
     def _device_is_broken(self) -> bool:
         """Whether nothing can be computed any more: after a kernel's failure every later call fails like it."""

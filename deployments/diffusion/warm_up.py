@@ -1,20 +1,31 @@
-"""Makes an engine ready before its first job: kernels compiled and loaded, the budget known."""
+"""Makes an engine ready before its first job: kernels chosen, compiled and loaded, the budget known."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
 
 from deployments.config import EngineConfig
+from deployments.diffusion.acceleration.attention import KERNELS, AttentionShape, choose_kernels, fastest_kernel
+from deployments.diffusion.acceleration.compilation import (
+    artifacts_file,
+    compile_models,
+    load_artifacts,
+    save_artifacts,
+    stop_compiling,
+)
 from deployments.diffusion.components import Components
 from deployments.diffusion.decoder import Decoder
 from deployments.diffusion.denoiser import Denoiser
-from deployments.diffusion.memory import free_bytes, measure, remembered
-from deployments.diffusion.optimize import cache_folder
+from deployments.diffusion.device_time import measure_s
+from deployments.diffusion.kept_files import cache_folder, remembered
+from deployments.diffusion.memory import Footprint, free_bytes, measure
 
 logger = logging.getLogger(__name__)
 
@@ -30,99 +41,146 @@ def budget_of(components: Components, config: EngineConfig) -> int:
     return config.budget or rows * int(components.unet.config.sample_size) ** 2
 
 
-def warm_up(components: Components, config: EngineConfig, denoiser: Denoiser, decoder: Decoder) -> int | None:
-    """Rehearses the configured sizes, with and without a pose, in every row bucket that the budget allows.
+class WarmUp:
+    """Runs once, on the engine's thread, after the models' weights have their final form."""
 
-    Returns:
-        The most rows x latent pixels that a forward pass can have: the configured budget, or what the GPU has memory
-        for; None where neither is known.
-    """
-    if config.compile:
-        # Past its limit torch would silently stop compiling; what is compiled is bounded by the sizes and buckets here.
-        # The setting counts for the thread that makes it, so it is made here, on the engine's.
-        dynamo: Any = torch._dynamo.config
-        dynamo.recompile_limit = dynamo.accumulated_recompile_limit = 10_000
-    scale = components.latent_scale
-    sizes = [(height_px // scale, width_px // scale) for width_px, height_px in config.warm_up_sizes]
-    budget = budget_of(components, config)
-    limit = config.budget
-    if sizes and not limit and components.device.type == "cuda":
-        limit = _memory_budget(components, config, denoiser, decoder, max(sizes, key=math.prod))
-        budget = min(budget, limit)
-    started_s = time.monotonic()
-    for height, width in sizes:
-        held = _rehearse(components, config, denoiser, budget, height, width)
-        if held < budget:
-            limit = budget = held
-        for pictures in range(1, config.decode_batch + 1) if config.compile else [1]:
-            for _ in range(_repeats(config)):
-                decoder.rehearse(pictures, height, width)
-    denoiser.stop_compiling()
-    decoder.stop_compiling()
-    if sizes:
-        logger.info("warmed up %d sizes in %.1f s; budget %d", len(sizes), time.monotonic() - started_s, budget)
-    return limit
+    def __init__(self, components: Components, config: EngineConfig, denoiser: Denoiser, decoder: Decoder) -> None:
+        self._components = components
+        self._config = config
+        self._denoiser = denoiser
+        self._decoder = decoder
+        self._budget = budget_of(components, config)
+        scale = components.latent_scale
+        self._sizes = [(height_px // scale, width_px // scale) for width_px, height_px in config.warm_up_sizes]
+        self._posed = (False, True)[: 1 if components.controlnet is None else 2]
+        self._models = [each for each in (components.unet, components.controlnet, components.vae) if each is not None]
+        self._folder = cache_folder(config)
+        self._measured = self._folder / "measured.json"
 
+    def run(self) -> int | None:
+        """Rehearses the configured sizes, with and without a pose, in every row count that the budget allows.
 
-def _rehearse(
-    components: Components, config: EngineConfig, denoiser: Denoiser, budget: int, height: int, width: int
-) -> int:
-    """Runs the passes of one size, and returns the budget that the device had memory for: others may use it too."""
-    while True:
-        most = max(1, budget // (height * width))
-        try:
-            for rows in _rehearsed_rows(config, most):
-                for posed in (False, True)[: 1 if components.controlnet is None else 2]:
-                    for _ in range(_repeats(config)):
-                        denoiser.rehearse(rows, height, width, posed)
-        except torch.OutOfMemoryError:
-            if most == 1:
-                raise
-            budget = most // 2 * height * width
-            logger.warning(
-                "out of memory at the warm-up with %d rows of %dx%d latents; budget halved", most, height, width
+        Returns:
+            The most rows x latent pixels that a forward pass can have: the configured budget, or what the GPU has
+            memory for; None where neither is known.
+        """
+        started_s = time.monotonic()
+        on_gpu = self._components.device.type == "cuda"
+        if self._sizes and (on_gpu or self._config.attention != "auto"):
+            self._choose_attention()
+        compile_models(self._components, self._config)
+        artifacts = artifacts_file(self._folder, self._key())
+        is_kept = bool(self._config.compile) and load_artifacts(artifacts)
+        limit = self._config.budget
+        if self._sizes and not limit and on_gpu:
+            limit = self._memory_budget()
+            self._budget = min(self._budget, limit)
+        for height, width in self._sizes:
+            if self._rehearse(height, width):
+                limit = self._budget
+            for _ in range(self._repeats):
+                self._decoder.rehearse(height, width)
+        if self._config.compile:
+            stop_compiling()
+            if not is_kept:
+                save_artifacts(artifacts)
+        if self._sizes:
+            seconds = time.monotonic() - started_s
+            logger.info("warmed up %d sizes in %.1f s; budget %d", len(self._sizes), seconds, self._budget)
+        return limit
+
+    @property
+    def _largest(self) -> tuple[int, int]:
+        return max(self._sizes, key=math.prod)
+
+    @property
+    def _repeats(self) -> int:
+        """How often a pass is rehearsed. A CUDA graph is recorded at the second call, and needs the memory for it."""
+        return 2 if self._config.cuda_graphs else 1
+
+    def _choose_attention(self) -> None:
+        height, width = self._largest
+        device, named = self._components.device, self._config.attention
+        kernels = list(KERNELS) if named == "auto" else [named]
+
+        def one_picture() -> None:
+            self._denoiser.rehearse(2, height, width, self._posed[-1])
+            self._decoder.rehearse(height, width)
+
+        def remembered_fastest(shape: AttentionShape, dtype: torch.dtype) -> str | None:
+            key = f"attention {self._device_name()} {dtype} {tuple(shape)} of {kernels}"
+            measured = remembered(
+                self._measured, key, lambda: {"kernel": fastest_kernel(shape, dtype, device, kernels)}
             )
-            torch.cuda.empty_cache()
-        else:
-            return budget
+            name: str | None = measured["kernel"]
+            return name
 
+        choose_kernels(self._models, one_picture, remembered_fastest)
 
-def _repeats(config: EngineConfig) -> int:
-    """How often a pass is rehearsed. A CUDA graph is recorded at the second call, and needs the memory for it then."""
-    return 2 if config.cuda_graphs else 1
+    def _memory_budget(self) -> int:
+        height, width = self._largest
+        rows = measured_rows(self._denoiser.buckets)
 
+        def measured() -> dict[str, Any]:
+            return asdict(measure(self._denoiser, self._decoder, rows, height, width, self._posed[-1]))
 
-def _rehearsed_rows(config: EngineConfig, most: int) -> list[int]:
-    """Row counts of the passes that will be run: every bucket up to `most` rows, and at least the smallest."""
-    if not config.compile:
-        return [min(2, most), most]
-    return [rows for rows in sorted(config.row_buckets) if rows <= most] or [min(config.row_buckets)]
+        key = f"memory {self._key()} {height}x{width} rows={rows}"
+        footprint = Footprint(**remembered(self._measured, key, measured))
+        return footprint.budget(free_bytes(), height * width)
 
+    def _rehearse(self, height: int, width: int) -> bool:
+        """Runs the passes of one size. Returns whether the budget had to be lowered, for all sizes: others may use
+        the device's memory too."""
+        is_lowered = False
+        while True:
+            most = max(1, self._budget // (height * width))
+            try:
+                for rows in self._rehearsed_rows(most):
+                    for posed in self._posed:
+                        for _ in range(self._repeats):
+                            self._denoiser.rehearse(rows, height, width, posed)
+                    self._time(rows, height, width)
+            except torch.OutOfMemoryError:
+                if most == 1:
+                    raise
+                is_lowered = True
+                self._budget = most // 2 * height * width
+                logger.warning(
+                    "out of memory at the warm-up with %d rows of %dx%d latents; budget halved", most, height, width
+                )
+                torch.cuda.empty_cache()
+            else:
+                return is_lowered
 
-def _measured_rows(config: EngineConfig) -> tuple[int, int]:
-    """The rows of the two passes whose memory is compared; compiled passes are padded to the buckets."""
-    if not config.compile:
-        return 2, 4
-    few, many = [0, *sorted(set(config.row_buckets))[:2]][-2:]
-    return few, many
+    def _time(self, rows: int, height: int, width: int) -> None:
+        """Measures a pass without poses, which decides how rows are cut into passes."""
+        if self._denoiser.buckets:
+            seconds = measure_s(partial(self._denoiser.rehearse, rows, height, width), self._components.device)
+            self._denoiser.pass_seconds.setdefault((height, width), {})[rows] = seconds
 
+    def _rehearsed_rows(self, most: int) -> list[int]:
+        """Row counts of the passes that will be run: every bucket up to `most` rows, and at least the smallest."""
+        buckets = self._denoiser.buckets
+        if not buckets:
+            return [min(2, most), most]
+        return [rows for rows in buckets if rows <= most] or [buckets[0]]
 
-def _memory_budget(
-    components: Components, config: EngineConfig, denoiser: Denoiser, decoder: Decoder, size: tuple[int, int]
-) -> int:
-    height, width = size
-    models = [model for model in (components.unet, components.controlnet, components.vae) if model is not None]
-    key = " ".join(
-        [
-            *(f"{model.config._name_or_path} {model.dtype}" for model in models),
-            f"{torch.cuda.get_device_name()} torch {torch.__version__} {height}x{width}",
-            f"compile={config.compile} channels_last={config.channels_last} fuse_qkv={config.fuse_qkv}",
-            f"cuda_graphs={config.cuda_graphs} rows={_measured_rows(config)}",
+    def _device_name(self) -> str:
+        device = self._components.device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return f"{name} torch {torch.__version__}"
+
+    def _key(self) -> str:
+        """Everything that compiled graphs and the memory of a pass depend on."""
+        architectures = [
+            f"{model.dtype} { ({name: value for name, value in model.config.items() if not name.startswith('_')}) }"
+            for model in self._models
         ]
-    )
-    posed = components.controlnet is not None
-    rows = _measured_rows(config)
-    footprint = remembered(
-        cache_folder(config) / "memory.json", key, lambda: measure(denoiser, decoder, rows, height, width, posed)
-    )
-    return footprint.budget(free_bytes(), config.decode_batch * height * width)
+        settings = {"channels_last", "fuse_qkv", "attention", "quantize", "compile", "cuda_graphs", "row_buckets"}
+        return " ".join([self._device_name(), *architectures, str(self._config.model_dump(include=settings))])
+
+
+def measured_rows(buckets: tuple[int, ...]) -> tuple[int, int]:
+    """The rows of the two passes whose memory is compared: the two smallest buckets, the smaller first; 0 is none."""
+    few, many = [0, *(buckets or (2, 4))[:2]][-2:]
+    return few, many

@@ -17,11 +17,10 @@ from deployments.config import CheckpointConfig, EngineConfig
 from deployments.contracts import Done, Preview, Progress
 from deployments.diffusion.components import CheckpointError, load_components
 from deployments.diffusion.engine import DiffusionEngine
-from deployments.jobs import ImageEditJob, Job, PoseControlJob
+from deployments.jobs import Job, PoseControlJob
 from tests.deployments.diffusion.conftest import (
     draw,
     events_of,
-    half_mask,
     largest_difference,
     make_job,
     random_picture,
@@ -101,39 +100,6 @@ def test_models_that_were_optimized_can_be_taken_over(
     """As `benchmarks.gpu` does with its eager and its compiled engine."""
     draw(build_engine(fuse_qkv=True), make_job())
     assert largest_difference(draw(build_engine(fuse_qkv=True), make_job())[0], draw(engine, make_job())[0]) <= 1
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch's compiler
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_compiled_models_draw_the_same_and_compile_nothing_while_serving(
-    build_engine: Callable[..., DiffusionEngine], engine: DiffusionEngine, tmp_path: Path, channels_last: bool
-) -> None:
-    graphs = torch._dynamo.utils.counters["stats"]
-    graphs.clear()
-    with torch.compiler.set_stance(force_backend="eager"):  # the graphs without their kernels, which take minutes
-        compiled = build_engine(
-            compile=True,
-            channels_last=channels_last,
-            fuse_qkv=channels_last,
-            row_buckets=(2,),
-            warm_up_sizes=((32, 32),),
-            decode_batch=1,
-            cache_dir=str(tmp_path),
-        )
-        compiled.warm_up()
-        assert graphs["unique_graphs"] >= 4  # the UNet without and with a pose, the ControlNet, the VAE
-        warmed_up = graphs["unique_graphs"]
-        for job in (
-            make_job(),
-            make_job(seeds=(1, 2, 3), guidance_scale=1),
-            make_job(ImageEditJob, image=random_picture(), strength=0.8),
-            make_job(ImageEditJob, image=random_picture(), strength=0.8, mask=half_mask()),
-            pose_job(),
-            make_job(render_width_px=48),
-        ):
-            for one, other in zip(draw(compiled, job), draw(engine, job), strict=True):
-                assert largest_difference(one, other) <= 1
-        assert graphs["unique_graphs"] == warmed_up
 
 
 def pose_job() -> Job:

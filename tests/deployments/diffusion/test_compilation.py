@@ -1,0 +1,155 @@
+"""Compiled models draw what eager ones draw, whatever comes, and compile nothing while they serve.
+
+With inductor's own kernels: on a CPU they are made by a C++ compiler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deployments.config import CheckpointConfig, EngineConfig
+from deployments.diffusion.acceleration.compilation import load_artifacts
+from deployments.diffusion.engine import DiffusionEngine
+from deployments.jobs import ImageEditJob, Job, PoseControlJob
+from tests.deployments.diffusion.conftest import (
+    draw,
+    half_mask,
+    largest_difference,
+    make_job,
+    pixels_of,
+    random_picture,
+    respond,
+    wait_until,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch's compiler
+
+
+@pytest.fixture(scope="module")
+def compiled(checkpoint: CheckpointConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiffusionEngine]:
+    """Blocks compiled for the passes of 32 x 32 pixels, with 2 to 8 rows."""
+    config = EngineConfig(
+        budget=8 * 16 * 16,
+        compile=True,
+        channels_last=True,
+        fuse_qkv=True,
+        row_buckets=(2, 4, 8),
+        warm_up_sizes=((32, 32),),
+        cache_dir=str(tmp_path_factory.mktemp("cache")),
+    )
+    engine = DiffusionEngine(checkpoint, config)
+    engine.warm_up()
+    yield engine
+    engine.close()
+    torch.compiler.set_stance("default")
+
+
+def jobs() -> dict[str, Job]:
+    picture = random_picture()
+    return {
+        "text": make_job(),
+        "without guidance": make_job(seeds=(1, 2, 3), guidance_scale=1),
+        "edit": make_job(ImageEditJob, image=picture, strength=0.8),
+        "mask": make_job(ImageEditJob, image=picture, strength=0.8, mask=half_mask()),
+        "pose": make_job(PoseControlJob, image=picture, skeleton=picture, controlnet_scale=1.0),
+        "another size": make_job(render_width_px=48),
+        "a long prompt": make_job(prompt="a red cat on the blue house " * 5),
+        "a long prompt and another size": make_job(render_height_px=64, prompt="a red cat on the blue house " * 5),
+    }
+
+
+@pytest.mark.parametrize("name", jobs())
+def test_compiled_models_draw_what_eager_ones_draw(
+    compiled: DiffusionEngine, engine: DiffusionEngine, name: str
+) -> None:
+    job = jobs()[name]
+    for one, other in zip(draw(compiled, job), draw(engine, job), strict=True):
+        assert largest_difference(one, other) <= 1
+    assert compiled.stats.recompiles == 0
+
+
+def test_a_crowd_that_comes_and_goes_compiles_nothing(compiled: DiffusionEngine, engine: DiffusionEngine) -> None:
+    """Rows of all tasks join and leave at any step; one job leaves in the middle."""
+    padded = compiled.stats.padded_rows
+
+    async def join(ticks: int, job: Job) -> Any:
+        await wait_until(lambda: compiled.stats.ticks >= ticks)
+        return pixels_of(await respond(compiled, job))
+
+    async def everyone() -> list[Any]:
+        started = compiled.stats.ticks
+        leaves = asyncio.create_task(respond(compiled, make_job(steps=1000)))
+        drawn = await asyncio.gather(*(join(started + 2 * n, job) for n, job in enumerate(jobs().values())))
+        leaves.cancel()
+        return drawn
+
+    for job, drawn in zip(jobs().values(), asyncio.run(everyone()), strict=True):
+        for one, other in zip(drawn, draw(engine, job), strict=True):
+            assert largest_difference(one, other) <= 1
+    assert compiled.stats.recompiles == 0
+    assert compiled.stats.padded_rows > padded
+
+
+def test_sizes_that_were_not_rehearsed_run_through_the_same_graphs(compiled: DiffusionEngine) -> None:
+    unet = compiled._components.unet
+    unrehearsed = compiled.stats.unrehearsed
+    profile = torch.profiler.profile()  # sees the thread that starts it, so the engine's starts it
+    hooks = [
+        unet.register_forward_pre_hook(lambda *_: profile.start()),
+        unet.register_forward_hook(lambda *_: profile.stop()),
+    ]
+    draw(compiled, make_job(render_width_px=80, steps=1, prompt="a red cat on the blue house " * 5))
+    for hook in hooks:
+        hook.remove()
+    events = profile.events()  # type: ignore[no-untyped-call]
+    graphs = [event.name for event in events if event.name.startswith("Torch-Compiled Region")]
+    blocks = [module for module in unet.modules() if module._compiled_call_impl is not None]
+    assert len(graphs) == len(blocks) > 0
+    assert compiled.stats.unrehearsed == unrehearsed + 1
+    assert compiled.stats.recompiles == 0
+
+
+START = """
+import json, sys
+from deployments.config import CheckpointConfig, EngineConfig
+from deployments.diffusion.engine import DiffusionEngine
+from torch._dynamo.utils import counters
+
+path, cache_dir = sys.argv[1:]
+config = EngineConfig(compile=True, warm_up_sizes=((32, 32),), cache_dir=cache_dir)
+engine = DiffusionEngine(CheckpointConfig(path=path, dtype="float32"), config)
+engine.warm_up()
+engine.close()
+misses, hits = counters["aot_autograd"]["autograd_cache_miss"], counters["aot_autograd"]["autograd_cache_hit"]
+print(json.dumps({"compiled": misses, "kept": hits}))
+"""
+
+
+def test_a_second_start_compiles_nothing(checkpoint: CheckpointConfig, tmp_path: Path) -> None:
+    """On what looks like another machine: torch's own cache folder is new, only the engine's is the same."""
+    counts = []
+    for start in ("first", "second"):
+        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / start)}
+        command = [sys.executable, "-c", START, checkpoint.path, str(tmp_path / "kept")]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+        counts.append(json.loads(ended.stdout.splitlines()[-1]))
+    first, second = counts
+    assert first["compiled"] > 4
+    assert second == {"compiled": 0, "kept": first["compiled"]}
+
+
+def test_kept_graphs_that_can_not_be_read_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "compiled.bin"
+    assert not load_artifacts(file)
+    file.write_bytes(b"damaged")
+    assert not load_artifacts(file)
