@@ -5,13 +5,11 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import deployments.diffusion  # noqa: F401  (before diffusers and transformers: see there)
 from benchmarks.gpu.folders import Folders
+from benchmarks.gpu.scale import SDXL, TINY
 from benchmarks.gpu.sdxl import build
 from deployments.config import CheckpointConfig, EngineConfig
 from deployments.diffusion.acceleration.attention import KernelProcessor
@@ -19,34 +17,6 @@ from deployments.diffusion.components import Components
 from deployments.diffusion.engine import DiffusionEngine
 
 import torch  # isort: skip
-
-Result = TypeVar("Result")
-
-
-class SkippedPart(Exception):
-    """A part has nothing to do here; the message says why."""
-
-
-class Scale(NamedTuple):
-    """How large the work is."""
-
-    edge_px: int
-    """The model's own size."""
-    steps: int
-    few_steps: int
-    long_steps: int
-    clients: int
-    """Of the closed loop."""
-    batch: int
-    """Pictures of the largest pass, with guidance."""
-    pictures: int
-    """Of a closed loop, beside the first of each client."""
-    repeats: int
-    """Of a measurement with one picture."""
-
-
-SDXL = Scale(edge_px=1024, steps=20, few_steps=4, long_steps=30, clients=16, batch=8, pictures=24, repeats=20)
-TINY = Scale(edge_px=32, steps=4, few_steps=2, long_steps=6, clients=4, batch=2, pictures=4, repeats=3)
 
 
 class Bench:
@@ -135,32 +105,3 @@ class Bench:
         """Waits for the device; raises when it is broken."""
         if self.on_gpu:
             torch.cuda.synchronize()
-
-
-@contextmanager
-def awake(engine: DiffusionEngine) -> Iterator[None]:
-    """Within it an engine that has no work looks for some all the time, so that `on_thread` begins at once."""
-    backlog: Any = engine._backlog
-    backlog.wait_for_work = lambda _: time.sleep(0.001)
-    on_thread(engine, int)  # it may wait the other way still
-    try:
-        yield
-    finally:
-        del backlog.wait_for_work
-
-
-def on_thread(engine: DiffusionEngine, action: Callable[[], Result]) -> Result:
-    """Runs `action` on the engine's thread between two ticks: compiled models belong to that thread."""
-    ticker: Any = engine._ticker
-    done: Future[Result] = Future()
-
-    def tick() -> bool:
-        del ticker.tick
-        try:
-            done.set_result(action())
-        except Exception as error:
-            done.set_exception(error)
-        return True
-
-    ticker.tick = tick
-    return done.result(600)

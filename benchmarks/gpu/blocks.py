@@ -14,6 +14,8 @@ from diffusers.models.attention import BasicTransformerBlock  # isort: skip
 from diffusers.models.resnet import ResnetBlock2D  # isort: skip
 from torch.fx.experimental import _config as shape_config  # isort: skip
 
+shapes: Any = shape_config
+
 CALLS = 4
 """Of one measurement, so that a launch is no part of it."""
 
@@ -32,8 +34,8 @@ def measure_blocks(bench: Bench) -> dict[str, Any]:
             ("static", rows, False),
         ):
             torch.compiler.reset()
-            with shape_config.patch(use_duck_shape=False):
-                compiled = torch.compile(block, dynamic=dynamic, **backend(bench))
+            with shapes.patch(use_duck_shape=False):
+                compiled: Any = torch.compile(block, dynamic=dynamic, **backend(bench))
                 with torch.inference_mode():
                     compiled(**inputs(first_rows))
                 times[name][way] = run(compiled, inputs(rows))
@@ -41,7 +43,7 @@ def measure_blocks(bench: Bench) -> dict[str, Any]:
     return times
 
 
-def backend(bench: Bench) -> dict[str, str]:
+def backend(bench: Bench) -> dict[str, Any]:
     """Whole models, and blocks for the second time, take a compiler for CPUs too long: there torch only traces them."""
     return {"backend": "eager"} if bench.tiny else {}
 

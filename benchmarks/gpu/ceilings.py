@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from benchmarks.gpu.bench import Bench, SkippedPart
-from benchmarks.gpu.parts import Part
+from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.parts import Part, SkippedPart
 from deployments.diffusion.acceleration.attention import KERNELS
 from deployments.diffusion.device_time import measure_s
 

@@ -1,4 +1,4 @@
-"""Jobs of each kind, drawn with the engine or with diffusers' pipelines, and how long that takes."""
+"""Jobs of each kind, drawn with the engine, and how long that takes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from typing import Any, Literal, NamedTuple
 from benchmarks.gpu.bench import Bench
 from benchmarks.report import percentile
 from deployments.contracts import Done, PipelineResponse
-from deployments.diffusion.components import Components
 from deployments.diffusion.engine import DiffusionEngine
-from deployments.encoding import encode_picture
-from deployments.jobs import Encoding, ImageEditJob, Job, PoseControlJob, TextToImageJob
+from deployments.jobs import ImageEditJob, Job, PoseControlJob, TextToImageJob
 
 import numpy as np  # isort: skip
-import torch  # isort: skip
 
 PROMPT, NEGATIVE_PROMPT = "a red cat on the house", "a blue dog"
 GUIDANCE_SCALE = 8.0
@@ -132,30 +129,3 @@ def loop_of_engine(bench: Bench, engine: DiffusionEngine, order: Order, most_s: 
         return len((await draw(engine, order, seed)).pictures[0].data)
 
     return asyncio.run(closed_loop(draw_one, bench.scale.clients, bench.scale.pictures, most_s))
-
-
-@torch.inference_mode()
-def draw_with_diffusers(components: Components, order: Order, seeds: Sequence[int]) -> int:
-    """A static batch, to PNG bytes; returns how many of these."""
-    pipeline = components.text_to_image
-    pipeline.scheduler = components.scheduler("euler")
-    pictures = pipeline(
-        prompt=[PROMPT] * len(seeds),
-        negative_prompt=[NEGATIVE_PROMPT] * len(seeds),
-        width=order.edge_px,
-        height=order.edge_px,
-        num_inference_steps=order.steps,
-        guidance_scale=order.guidance_scale,
-        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-    ).images
-    return sum(len(encode_picture(np.asarray(each), Encoding(), seed=0).data) for each in pictures)
-
-
-def seconds_of_diffusers(components: Components, order: Order, batch: int, repeats: int) -> float:
-    """Seconds a picture in a static batch: once to warm up, then the median."""
-    seconds = []
-    for _ in range(repeats + 1):
-        started_s = time.monotonic()
-        draw_with_diffusers(components, order, range(batch))
-        seconds.append(time.monotonic() - started_s)
-    return statistics.median(seconds[1:]) / batch

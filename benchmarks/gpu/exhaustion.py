@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from benchmarks.gpu.bench import Bench, on_thread
+from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.drawing import Order, draw_together
 from benchmarks.gpu.parts import Part
 from benchmarks.gpu.sdxl import build
+from benchmarks.gpu.thread import on_thread
 from deployments.diffusion import ticker
 from deployments.diffusion.engine import DiffusionEngine
 

@@ -9,10 +9,11 @@ import importlib.util
 import time
 from typing import Any
 
-from benchmarks.gpu.bench import Bench, SkippedPart
+from benchmarks.gpu.baseline import seconds_of_diffusers
+from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.blocks import backend, measure_blocks
-from benchmarks.gpu.drawing import Order, loop_of_engine, one_by_one, seconds_of_diffusers
-from benchmarks.gpu.parts import Part
+from benchmarks.gpu.drawing import Order, loop_of_engine, one_by_one
+from benchmarks.gpu.parts import Part, SkippedPart
 from deployments.diffusion.acceleration.fp8 import FIRST_CAPABILITY
 from deployments.diffusion.components import Components
 

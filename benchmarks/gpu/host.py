@@ -7,6 +7,7 @@ import logging
 import os
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +16,7 @@ from benchmarks.gpu.folders import Folders
 
 if TYPE_CHECKING:
     from benchmarks.gpu.bench import Bench
+    from benchmarks.gpu.parts import Part
 
 
 class Order(NamedTuple):
@@ -64,32 +66,31 @@ def main(pipe: Connection, out: Path, work: Path, tiny: bool) -> None:
             return
         bench.deadline_s = time.monotonic() + order.seconds
         try:
-            _run(pipe, bench, order)
+            run_parts(pipe.send, bench, importlib.import_module(f"benchmarks.gpu.{order.stage}").PARTS, order)
         except ImportError:
-            pipe.send(Message("import", error=traceback.format_exc()))
+            pipe.send(Message("process", error=traceback.format_exc()))
         pipe.send(END)
 
 
-def _run(pipe: Connection, bench: Bench, order: Order) -> None:
-    from benchmarks.gpu.bench import SkippedPart
+def run_parts(send: Callable[[Message], None], bench: Bench, parts: Sequence[Part], order: Order) -> None:
+    """One after the other; what one of them raises is sent, and the next one begun."""
+    from benchmarks.gpu.parts import SkippedPart
 
-    for part in importlib.import_module(f"benchmarks.gpu.{order.stage}").PARTS:
+    for part in parts:
         if part.name in order.after or (order.only and part.name not in order.only):
             continue
         if not bench.tiny and bench.left_s < part.seconds:
-            pipe.send(Message(part.name, skipped=f"it needs {part.seconds:.0f} s; {bench.left_s:.0f} s are left"))
+            send(Message(part.name, skipped=f"it needs {part.seconds:.0f} s; {bench.left_s:.0f} s are left"))
             continue
-        pipe.send(Message(part.name))
+        send(Message(part.name))
         try:
             figures = part.measure(bench)
             bench.synchronize()
-            message = Message(part.name, figures)
+            send(Message(part.name, figures))
         except SkippedPart as error:
-            message = Message(part.name, skipped=str(error))
+            send(Message(part.name, skipped=str(error)))
         except Exception:
-            message = Message(part.name, error=traceback.format_exc())
-        pipe.send(message)
-        if message.error:
+            send(Message(part.name, error=traceback.format_exc()))
             _end_if_broken(bench)
 
 

@@ -8,9 +8,11 @@ from functools import partial
 from typing import Any
 
 from benchmarks.engine_mixed import Arrival, StaticBatches, make_trace, replay
-from benchmarks.gpu.bench import Bench, awake, on_thread
-from benchmarks.gpu.drawing import Order, draw, draw_with_diffusers, one_by_one
+from benchmarks.gpu.baseline import draw_with_diffusers
+from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.drawing import Order, draw, one_by_one
 from benchmarks.gpu.parts import Part
+from benchmarks.gpu.thread import awake, on_thread
 from benchmarks.report import percentile
 
 LOAD = 0.8

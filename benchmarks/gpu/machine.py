@@ -58,9 +58,9 @@ def machine(bench: Bench) -> dict[str, Any]:
 
 def card(bench: Bench) -> dict[str, Any]:
     """The GPU and torch's libraries for it."""
-    names = ("name", "capability", "memory GB", "multiprocessors", "cuda", "cudnn", "driver and free memory")
     if not bench.on_gpu:
-        return dict.fromkeys(names)
+        return {"name": None}
+    cudnn: Any = torch.backends.cudnn
     about = torch.cuda.get_device_properties(bench.device)
     free, total = torch.cuda.mem_get_info()
     return {
@@ -70,7 +70,7 @@ def card(bench: Bench) -> dict[str, Any]:
         "free memory GB": free / 1e9,
         "multiprocessors": about.multi_processor_count,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": cudnn.version(),
     }
 
 

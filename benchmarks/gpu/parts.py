@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 from benchmarks.gpu.bench import Bench
 
 
+class SkippedPart(Exception):
+    """A part has nothing to do here; the message says why."""
+
+
 class Part(NamedTuple):
     """Its name is that of its function."""
 

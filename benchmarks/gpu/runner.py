@@ -9,21 +9,14 @@ had to be ended does another build them again, with the kernels that were compil
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks.gpu import host
+from benchmarks.gpu.child import Child
 from benchmarks.gpu.stages import Stage
-
-PATIENCE_S = 5.0
-"""What a child that has nothing to do gets to end by itself."""
 
 
 class Runner:
@@ -36,14 +29,14 @@ class Runner:
         self._out, self._work, self._tiny, self._target = out, work, tiny, target
         self._started_s = time.monotonic()
         self._end_s = self._started_s + seconds
-        self._child: multiprocessing.process.BaseProcess | None = None
-        self._process = ""
+        self._child: Child | None = None
 
     def __enter__(self) -> Runner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end_child()
+        if self._child is not None:
+            self._child.end()
 
     def run(self, stages: Sequence[Stage], only: Mapping[str, tuple[str, ...]] | None = None) -> None:
         """`only`: for a stage, the parts that are wanted; all where it says nothing."""
@@ -68,19 +61,19 @@ class Runner:
         self._say(f"{stage.name}: {stage.answers}; at most {seconds:.0f} s")
         while True:
             before = len(parts)
-            self._prepare_child(stage.process)
-            self._pipe.send(host.Order(stage.name, tuple(parts), only, end_s - time.monotonic()))
+            child = self._child_for(stage.process)
             running = None
             try:
-                while (message := self._receive(end_s)) != host.END:
+                child.order(host.Order(stage.name, tuple(parts), only, end_s - time.monotonic()))
+                while (message := child.receive(end_s)) != host.END:
                     running = self._note(stage.name, parts, message)
                 return
             except TimeoutError:
                 parts[running or "process"] = {"error": f"ended from outside: the stage had {seconds:.0f} s"}
-                self._end_child(patience_s=0)
+                child.end(patience_s=0)
                 return
             except EOFError:
-                status = self._end_child()
+                status = child.end()
                 if running is None and len(parts) > before:
                     continue  # it had said why
                 parts.setdefault(running or "process", {"error": f"the process ended, with status {status}"})
@@ -104,49 +97,15 @@ class Runner:
         self._say(f"  {stage}: {name} {_short(message.figures or message.skipped or lines[-1])}")
         return None
 
-    def _receive(self, end_s: float) -> host.Message:
-        """Raises TimeoutError at `end_s`, EOFError when the child has ended."""
-        if not self._pipe.poll(max(0.0, end_s - time.monotonic())):
-            raise TimeoutError
-        try:
-            message: host.Message = self._pipe.recv()
-        except ConnectionError as error:
-            raise EOFError from error
-        return message
-
-    def _prepare_child(self, process: str) -> None:
-        """Starts a child for stages of `process`, unless there is one."""
-        if self._child is not None and self._process == process and self._child.is_alive():
-            return
-        self._end_child()
-        kernels = self._work / ("kernels-start" if process == "start" else "kernels")  # that start has kept caches only
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(kernels)
-        os.environ["TRITON_CACHE_DIR"] = str(kernels / "triton")
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._child = context.Process(target=self._target, args=(theirs, self._out, self._work, self._tiny))
-        self._process = process
-        self._part_started_s = time.monotonic()
-        self._child.start()
-        theirs.close()
-
-    def _end_child(self, patience_s: float = PATIENCE_S) -> int | None:
-        """Ends it and all that it started; returns its exit status, where it ended by itself."""
-        if self._child is None:
-            return None
-        started = []
-        with suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self._child.pid)
-            started = [*root.children(recursive=True), root]
-        self._pipe.close()
-        self._child.join(patience_s)
-        status = self._child.exitcode
-        for process in started:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        self._child.join(PATIENCE_S)
-        self._child = None
-        return status
+    def _child_for(self, process: str) -> Child:
+        """The one that runs, if it is of `process`, else a new one."""
+        if self._child is None or self._child.process != process or not self._child.is_alive:
+            if self._child is not None:
+                self._child.end()
+            self._part_started_s = time.monotonic()
+            kernels = self._work / ("kernels-start" if process == "start" else "kernels")  # that one finds none there
+            self._child = Child(process, self._target, (self._out, self._work, self._tiny), kernels)
+        return self._child
 
     def _write(self) -> None:
         draft = self._out / "stages.json.new"

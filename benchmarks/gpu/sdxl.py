@@ -78,7 +78,7 @@ TINY_TEXT = ((32, 4, 2, "quick_gelu"), (32, 4, 2, "gelu"))
 UNET_GAIN = 3.0
 """Raises the last layer of the UNet, so that its output has the size of the noise that it stands for."""
 VAE_GAIN = 0.3
-"""Lowers the last layer of the VAE: its pictures are noise, whose PNG files at this contrast are as large as drawn ones'."""
+"""Lowers the last layer of the VAE: at this contrast the PNG files of its noise are as large as those of pictures."""
 
 
 def build(folder: Path, device: torch.device, tiny: bool) -> Components:

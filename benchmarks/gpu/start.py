@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from benchmarks.gpu.bench import Bench, SkippedPart
+from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.drawing import Order, one_by_one
 from benchmarks.gpu.kept import keep_caches
-from benchmarks.gpu.parts import Part
+from benchmarks.gpu.parts import Part, SkippedPart
 
 from torch._dynamo.utils import counters  # isort: skip
 

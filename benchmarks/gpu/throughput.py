@@ -9,11 +9,12 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-from benchmarks.gpu.bench import Bench, on_thread
-from benchmarks.gpu.correctness import errors_of_engine
+from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.drawing import Order, draw_together, loop_of_engine
 from benchmarks.gpu.kept import keep_caches
+from benchmarks.gpu.latents import errors_of_engine
 from benchmarks.gpu.parts import Part
+from benchmarks.gpu.thread import on_thread
 from deployments.diffusion.acceleration.compilation import graphs_compiled
 
 import torch  # isort: skip
