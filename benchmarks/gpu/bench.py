@@ -27,7 +27,7 @@ class Bench:
         self.tiny = tiny
         self.scale = TINY if tiny else SDXL
         self.device = torch.device("cpu" if tiny else "cuda")
-        self.dtype = torch.float32 if tiny else torch.bfloat16
+        self.dtype = torch.bfloat16
         self.deadline_s = math.inf
         self._components: Components | None = None
         self._engine: DiffusionEngine | None = None
@@ -45,7 +45,8 @@ class Bench:
     def components(self) -> Components:
         """SDXL with a ControlNet; built when it is first asked for."""
         if self._components is None:
-            self._components = build(self.folders.work / f"tokenizer-{time.monotonic_ns()}", self.device, self.tiny)
+            folder = self.folders.work / f"tokenizer-{time.monotonic_ns()}"
+            self._components = build(folder, self.device, self.dtype, self.tiny)
         return self._components
 
     @property
@@ -70,6 +71,10 @@ class Bench:
     def forget_components(self) -> None:
         """Frees the memory of the device for another process."""
         self._components = None
+        self.free()
+
+    def free(self) -> None:
+        """Gives the memory of what nobody refers to back to the device."""
         gc.collect()
         if self.on_gpu:
             torch.cuda.empty_cache()

@@ -79,7 +79,13 @@ def _narrow(states: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> C
     """The product alone, without the conversion of its input."""
     narrow, scales = zip(*(_by_row(each) for each in (states, weight)), strict=True)
     return partial(
-        torch._scaled_mm, narrow[0], narrow[1].t(), scale_a=scales[0], scale_b=scales[1].t(), out_dtype=dtype
+        torch._scaled_mm,
+        narrow[0],
+        narrow[1].t(),
+        scale_a=scales[0],
+        scale_b=scales[1].t(),
+        out_dtype=dtype,
+        use_fast_accum=True,
     )
 
 

@@ -28,6 +28,8 @@ def reference(bench: Bench) -> dict[str, Any]:
         exact = latents_of_diffusers(bench, unet)
     exact_s = time.monotonic() - exact_s
     torch.save({"latents": exact, "noise": noise_of(bench)}, reference_file(bench))
+    del unet
+    bench.free()
     own = latents_of_diffusers(bench, bench.components.unet)
     return {"diffusers' own error": relative_error(bench, own), "seconds in 32 bits": exact_s}
 

@@ -66,7 +66,7 @@ def _compiled_diffusers(bench: Bench, batch: int, repeats: int) -> dict[str, Any
 
 def _engine(bench: Bench, rows: int, **settings: Any) -> dict[str, Any]:
     """An engine without a ControlNet, whose passes all have so many rows."""
-    bench.components.unet._compiled_call_impl = None
+    bench.components.unet._compiled_call_impl = bench.components.vae.decoder._compiled_call_impl = None
     bench.forget_attention()
     components = Components(bench.components.text_to_image, None, device=bench.device)
     started_s = time.monotonic()
@@ -74,7 +74,9 @@ def _engine(bench: Bench, rows: int, **settings: Any) -> dict[str, Any]:
     if bench.tiny:
         settings["compile"] = False  # whole models take a compiler for CPUs minutes
         settings.pop("cuda_graphs", None)
-    engine = bench.make_engine(components, row_buckets=(rows,), budget=budget, **settings)
+    engine = bench.make_engine(
+        components, row_buckets=(rows,), budget=budget, cache_dir=str(bench.folders.work / "graphs"), **settings
+    )
     figures: dict[str, Any] = {"start s": time.monotonic() - started_s}
     order = Order(bench.scale.edge_px, bench.scale.steps)
     try:

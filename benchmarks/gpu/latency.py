@@ -32,7 +32,7 @@ def mixed(bench: Bench) -> dict[str, Any]:
     scale = bench.scale
     steps = (scale.few_steps, scale.long_steps)
     alone_s = [one_by_one(bench.engine, Order(scale.edge_px, each), 2)["p50 s"] for each in steps]
-    trace = make_trace(16 if bench.on_gpu else 6, LOAD / statistics.mean(alone_s), 0, steps, (scale.edge_px,))
+    trace = make_trace(24 if bench.on_gpu else 6, LOAD / statistics.mean(alone_s), 0, steps, (scale.edge_px,))
 
     def together(edge_px: int, steps: int, seeds: list[int]) -> None:
         on_thread(bench.engine, partial(draw_with_diffusers, bench.components, Order(edge_px, steps), seeds))
@@ -58,4 +58,4 @@ def _figures(waits: list[tuple[int, float]], short: int) -> dict[str, float]:
     return {"short p95 s": percentile(of_short, 95), "all mean s": statistics.mean(everyone)}
 
 
-PARTS = (Part(one, 15), Part(mixed, 30))
+PARTS = (Part(one, 15), Part(mixed, 40))

@@ -67,12 +67,14 @@ def noise_of(bench: Bench) -> torch.Tensor:
 @torch.inference_mode()
 def latents_of_diffusers(bench: Bench, unet: Any) -> torch.Tensor:
     """The embeddings are those of the models in 16 bits; the UNet and the scheduler run in the dtype of `unet`."""
-    parts = bench.components.text_to_image.components
-    pipeline = StableDiffusionXLPipeline(**(parts | {"unet": unet}), add_watermarker=False)
+    encoder = bench.components.text_to_image
+    embeddings = encoder.encode_prompt(PROMPT, negative_prompt=NEGATIVE_PROMPT, device=bench.device)
+    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    # With its text encoders the pipeline would bring the embeddings to their dtype.
+    parts = encoder.components | {"unet": unet, "text_encoder": None, "text_encoder_2": None}
+    pipeline = StableDiffusionXLPipeline(**parts, add_watermarker=False)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.scheduler = bench.components.scheduler("euler")
-    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-    embeddings = pipeline.encode_prompt(PROMPT, negative_prompt=NEGATIVE_PROMPT, device=bench.device)
     latents = pipeline(
         **{name: each.to(unet.dtype) for name, each in zip(names, embeddings, strict=True)},
         latents=noise_of(bench).to(bench.device, unet.dtype),

@@ -109,7 +109,7 @@ class Runner:
 
     def _write(self) -> None:
         draft = self._out / "stages.json.new"
-        draft.write_text(json.dumps(self.stages, indent=1) + "\n")
+        draft.write_text(json.dumps(self.stages, indent=1, default=str) + "\n")
         draft.replace(self._out / "stages.json")
 
     def _say(self, text: str) -> None:

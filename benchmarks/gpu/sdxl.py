@@ -81,12 +81,12 @@ VAE_GAIN = 0.3
 """Lowers the last layer of the VAE: at this contrast the PNG files of its noise are as large as those of pictures."""
 
 
-def build(folder: Path, device: torch.device, tiny: bool) -> Components:
-    """Made on `device` at once; in bfloat16, the tiny one in float32. `folder`, a new one, is for the tokenizer."""
+def build(folder: Path, device: torch.device, dtype: torch.dtype, tiny: bool) -> Components:
+    """Made on `device` in `dtype` at once. `folder`, a new one, is for the tokenizer."""
     vocabulary_size = write_tokenizer(folder)
     text = TINY_TEXT if tiny else TEXT
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32 if tiny else torch.bfloat16)
+    torch.set_default_dtype(dtype)
     torch.manual_seed(0)
     try:
         with device, torch.no_grad():

@@ -70,7 +70,9 @@ def _config(bench: Bench, port: int) -> dict[str, Any]:
     model: dict[str, Any] = {
         "id": "sdxl",
         "checkpoint": {"path": str(_folder(bench)), "dtype": dtype, "device": bench.device.type},
-        "engine": bench.config(compile=True).model_dump(mode="json", exclude_unset=True),
+        "engine": bench.config(compile=True, cache_dir=str(bench.folders.work / "service")).model_dump(
+            mode="json", exclude_unset=True
+        ),
         "names": {"benchmark": {}},
         "sizes": {size: size},
         "default_size": size,

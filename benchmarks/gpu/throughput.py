@@ -86,7 +86,9 @@ def waits(bench: Bench) -> dict[str, Any]:
             draw_together(bench.engine, [Order(bench.scale.edge_px, bench.scale.steps)] * bench.scale.batch)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    places = Counter(f"{each.filename}:{each.lineno}" for each in caught if "synchroniz" in str(each.message))
+    places = Counter(
+        f"{each.filename}:{each.lineno}" for each in caught if "called a synchronizing" in str(each.message)
+    )
     return {"a tick": places.total() / (bench.engine.stats.ticks - ticks), "places": dict(places.most_common(TOP))}
 
 
@@ -94,6 +96,9 @@ def profile(bench: Bench) -> dict[str, Any]:
     """ms by kernel in one pass of the most rows, the largest first; on a CPU by operator."""
     rehearse = partial(bench.engine._ticker._denoiser.rehearse, 2 * bench.scale.batch, *bench.latents)
     activities = [torch.profiler.ProfilerActivity.CUDA if bench.on_gpu else torch.profiler.ProfilerActivity.CPU]
+
+    with torch.profiler.profile(activities=activities):
+        pass  # the profiler wants to be made ready on the main thread
 
     def measure() -> list[Any]:
         rehearse()
