@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks.gpu.host import END, Message, Order, run_parts
 from benchmarks.gpu.parts import Part, SkippedPart
-from benchmarks.gpu.runner import Runner
+from benchmarks.gpu.runner import Runner, limit_s
 from benchmarks.gpu.stages import STAGES, Stage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,8 +65,6 @@ def test_figures_that_a_cpu_has_are_finite_and_positive(found: dict[str, Any]) -
     for stage, parts in found["stages"].items():
         for part, said in parts["parts"].items():
             for name, figure in _figures(said.get("figures", {})):
-                if part == "reference" and "error" in name:
-                    continue  # diffusers in 32 bits against itself
                 assert math.isfinite(figure), (stage, part, name)
                 assert figure > 0, (stage, part, name)
     for stage, parts in ONLY_ON_A_GPU.items():
@@ -77,7 +75,9 @@ def test_figures_that_a_cpu_has_are_finite_and_positive(found: dict[str, Any]) -
 
 def test_what_the_run_found_is_right(found: dict[str, Any]) -> None:
     summary = found["summary"]
-    assert summary["error of latents: engine, compiled, in full passes"] < 1e-4
+    own = summary["error of latents: diffusers in 16 bits"]
+    for engine in ("eager", "compiled", "compiled, in full passes"):
+        assert summary[f"error of latents: engine, {engine}"] < 1.5 * own
     assert summary["recompiles after the warm-up"] == 0
     assert summary["out of memory while serving: all drawn"] is True
     again = found["stages"]["start"]["parts"]["again"]["figures"]
@@ -151,7 +151,7 @@ def _run(folder: Path, seconds: float, *stages: Stage) -> dict[str, Any]:
 
 
 def test_a_stage_that_hangs_is_ended_and_the_next_one_runs(tmp_path: Path) -> None:
-    found = _run(tmp_path, 8.0, _stage("hangs", 3), _stage("works", 4))
+    found = _run(tmp_path, 32.0, _stage("hangs", 12), _stage("works", 20))
     assert "ended from outside" in found["hangs"]["parts"]["first"]["error"]
     assert found["works"]["parts"]["second"]["figures"]["process"] > 0
 
@@ -174,3 +174,11 @@ def test_a_stage_without_budget_left_is_skipped_and_says_so(tmp_path: Path) -> N
     assert found["long"]["skipped"].startswith("it needs 3600 s; ")
     assert found["long"]["parts"] == {}
     assert "skipped" not in found["short"]
+
+
+def test_a_stage_gets_what_later_ones_do_not_need_or_more_where_it_says_so() -> None:
+    later = [_stage("next", 30), _stage("last", 20)]
+    assert limit_s(_stage("first", 10), later, 100) == 50
+    assert limit_s(_stage("first", 10), later, 55) == 10
+    assert limit_s(_stage("first", 10)._replace(most=80), later, 100) == 80
+    assert limit_s(_stage("first", 10)._replace(most=80), later, 60) == 60

@@ -70,7 +70,7 @@ def engine(bench: Bench) -> dict[str, Any]:
         }
     finally:
         eager.close()
-        bench.forget_attention()
+        bench.forget_engine()
 
 
 def _force_nan(bench: Bench, engine: DiffusionEngine) -> int:

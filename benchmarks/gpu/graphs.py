@@ -66,8 +66,7 @@ def _compiled_diffusers(bench: Bench, batch: int, repeats: int) -> dict[str, Any
 
 def _engine(bench: Bench, rows: int, **settings: Any) -> dict[str, Any]:
     """An engine without a ControlNet, whose passes all have so many rows."""
-    bench.components.unet._compiled_call_impl = bench.components.vae.decoder._compiled_call_impl = None
-    bench.forget_attention()
+    bench.forget_engine()
     components = Components(bench.components.text_to_image, None, device=bench.device)
     started_s = time.monotonic()
     budget = rows * bench.latents[0] * bench.latents[1]

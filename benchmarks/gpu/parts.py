@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.gpu.bench import Bench
+if TYPE_CHECKING:
+    from benchmarks.gpu.bench import Bench
 
 
 class SkippedPart(Exception):

@@ -47,9 +47,8 @@ class Runner:
                 record["skipped"] = f"it needs {stage.seconds:.0f} s; {left_s:.0f} s of the budget are left"
                 self._say(f"{stage.name}: skipped, {record['skipped']}")
             else:
-                later_s = sum(other.seconds for other in stages[index + 1 :])
                 started_s = time.monotonic()
-                self._run(stage, (only or {}).get(stage.name, ()), max(stage.seconds, left_s - later_s))
+                self._run(stage, (only or {}).get(stage.name, ()), limit_s(stage, stages[index + 1 :], left_s))
                 record["seconds"] = round(time.monotonic() - started_s, 1)
                 self._say(f"{stage.name}: {record['seconds']} s")
             self._write()
@@ -114,6 +113,11 @@ class Runner:
 
     def _say(self, text: str) -> None:
         print(f"[{time.monotonic() - self._started_s:6.1f} s] {text}", flush=True)
+
+
+def limit_s(stage: Stage, later: Sequence[Stage], left_s: float) -> float:
+    """Seconds after which a stage is ended."""
+    return min(left_s, max(stage.seconds, stage.most, left_s - sum(other.seconds for other in later)))
 
 
 def _short(said: object) -> str:

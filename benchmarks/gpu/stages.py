@@ -14,13 +14,15 @@ class Stage(NamedTuple):
     process: str
     """Stages of one process share one set of weights and one engine; see `runner`."""
     answers: str
+    most: float = 0
+    """It may take so long even where later stages then are not begun; else it gets what these do not need."""
 
 
 STAGES = (
     Stage("machine", 15, "engine", "does everything load; what card is it"),
     Stage("ceilings", 20, "engine", "what the card can do at most"),
     Stage("correctness", 45, "engine", "do engine and diffusers agree, eager; what diffusers takes"),
-    Stage("throughput", 120, "engine", "pictures/s of the compiled engine, and where the time goes"),
+    Stage("throughput", 120, "engine", "pictures/s of the compiled engine, and where the time goes", most=330),
     Stage("latency", 30, "engine", "one picture at a time; short jobs among long ones"),
     Stage("exhaustion", 20, "engine", "does it survive a lack of memory"),
     Stage("pipelines", 35, "engine", "poses, edits, masks, small pictures, few steps"),

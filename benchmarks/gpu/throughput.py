@@ -50,7 +50,13 @@ def loop(bench: Bench) -> dict[str, Any]:
     figures = loop_of_engine(bench, bench.engine, Order(bench.scale.edge_px, bench.scale.steps), most_s=30)._asdict()
     after = vars(bench.engine.stats)
     counted = {name: after[name] - before[name] for name in ("ticks", "padded_rows", "unrehearsed", "out_of_memory")}
-    return {**figures, **counted, "clients": bench.scale.clients, "recompiles": after["recompiles"]}
+    return {
+        **figures,
+        **counted,
+        "clients": bench.scale.clients,
+        "compiled": bench.compiles,
+        "recompiles": after["recompiles"],
+    }
 
 
 def memory(bench: Bench) -> dict[str, Any]:
