@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _compare(sizes: list[int], rounds: int) -> None:
-    ours = service_environment(models=1)
+    ours = service_environment(engines=3)
     heap = {name: value for name, value in ours.items() if name.startswith("MALLOC")}
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
     variants = {

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_ENGINES = 3
-"""Engine processes of a model: one draws, one edits, one takes poses."""
-
 _CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 """A container's share of the machine's cores (cgroup v2): microseconds of each period, or `max`, and the period."""
 
@@ -23,9 +20,9 @@ def usable_cores(cpu_max: Path = _CGROUP_CPU_MAX) -> int:
     return max(1, cores)
 
 
-def service_environment(models: int) -> dict[str, str]:
-    """What a service with so many models runs under where nothing else is set; measured by `benchmarks.environment`."""
-    threads = max(1, usable_cores() // (_ENGINES * models))
+def service_environment(engines: int) -> dict[str, str]:
+    """What a service with so many engines runs under where nothing else is set; see benchmarks/README.md."""
+    threads = max(1, usable_cores() // engines)
     return {
         # Threads of a torch operation. With more of them than cores in all, each waits for one that is not running.
         # Ray would set the number to each replica's num_cpus, which is below 1.

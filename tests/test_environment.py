@@ -42,4 +42,4 @@ def test_a_containers_quota_limits_the_cores(tmp_path: Path, cpu_max: str | None
 @pytest.mark.usefixtures("one_core")
 def test_the_affinity_limits_the_cores(tmp_path: Path) -> None:
     assert usable_cores(tmp_path / "none") == 1
-    assert service_environment(models=1)["OMP_NUM_THREADS"] == "1"
+    assert service_environment(engines=1)["OMP_NUM_THREADS"] == "1"
