@@ -43,3 +43,8 @@ def test_a_containers_quota_limits_the_cores(tmp_path: Path, cpu_max: str | None
 def test_the_affinity_limits_the_cores(tmp_path: Path) -> None:
     assert usable_cores(tmp_path / "none") == 1
     assert service_environment(engines=1)["OMP_NUM_THREADS"] == "1"
+
+
+def test_engines_share_the_cores() -> None:
+    threads = [int(service_environment(engines)["OMP_NUM_THREADS"]) for engines in (1, 3, 1000)]
+    assert threads == [usable_cores(), max(1, usable_cores() // 3), 1]

@@ -43,7 +43,6 @@ def one_gpu(serve_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The base URL; AllTasks scales from one GPU to a second within seconds."""
     [application] = read("one_gpu.yaml")["applications"]
     args = read("demo.yaml")["applications"][0]["args"]
-    args["models"][0]["share_engine"] = True
     args["storage"] = {"location": str(tmp_path_factory.mktemp(NAME) / "pictures")}
     application |= {"name": NAME, "route_prefix": f"/{NAME}", "args": args}
     [all_tasks] = [each for each in application["deployments"] if each["name"] == "AllTasks"]

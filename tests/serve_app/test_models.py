@@ -58,4 +58,4 @@ def test_checkpoints_that_share_an_engine_have_one_deployment_each(deploy: Deplo
         for answer in (drawn, edit(model)):
             assert list(answer.json()["data"][0]) == ["b64_json", "seed"]
     assert "b64_json_pose" in edit("gpt-image-1", user="cn").json()["data"][0]
-    assert_openai_error(edit("turbo", user="cn"), 400, "unsupported", "user")
+    assert_openai_error(edit("turbo", user="cn"), 400, param="user")
