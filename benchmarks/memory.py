@@ -67,14 +67,15 @@ def _most_gb(action: Callable[[], object]) -> float:
     """The most memory of tensors that live at the same time while `action` runs, without those that it is given."""
     with torch.inference_mode(), _FusedAttention(), _Living() as living:
         action()
-    return living.most_bytes / 1e9
+        most_bytes: int = living.most_bytes
+    return most_bytes / 1e9
 
 
 class _Living(TorchDispatchMode):
     """Counts the storages that operations make, until nobody refers to them."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.most_bytes = 0
         self._bytes: dict[int, int] = {}
 
