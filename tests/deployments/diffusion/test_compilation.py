@@ -50,6 +50,7 @@ def config(folder: Path) -> EngineConfig:
         compile=True,
         channels_last=True,
         fuse_qkv=True,
+        attention="flash",
         row_buckets=(2, 4, 8),
         warm_up_sizes=((32, 32),),
         cache_dir=str(folder / "kept"),
