@@ -38,7 +38,7 @@ def users_environment() -> dict[str, str]:
 
 def _variables() -> dict[str, str]:
     """What the launcher sets for the embedded model's service."""
-    return service_environment(models=1)
+    return service_environment(engines=1)
 
 
 def make_job(edge_px: int, steps: int, seed: int) -> TextToImageJob:

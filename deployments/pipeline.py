@@ -1,4 +1,4 @@
-"""What the three GPU deployments have in common: a replica owns one engine and turns jobs into engine work."""
+"""What the GPU deployments have in common: a replica owns one engine and turns jobs into engine work."""
 
 from __future__ import annotations
 

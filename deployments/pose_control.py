@@ -25,7 +25,10 @@ def build_estimator(checkpoint: CheckpointConfig) -> PoseEstimator:
 
 
 class PoseControl(Pipeline):
-    """Draws `PoseControlJob`s: the pose estimator finds the people, the ControlNet holds the picture to their pose."""
+    """Draws `PoseControlJob`s: the pose estimator finds the people, the ControlNet holds the picture to their pose.
+
+    Other jobs go to the engine as they are.
+    """
 
     def __init__(
         self,
@@ -34,21 +37,24 @@ class PoseControl(Pipeline):
         config: EngineConfig,
         build_estimator: EstimatorBuilder,
     ) -> None:
-        """Loads the checkpoint, the ControlNet and the pose estimator."""
+        """Loads the checkpoint, and its ControlNet and pose estimator where it names them."""
         super().__init__(build_engine, checkpoint, config)
-        self._estimator = build_estimator(checkpoint)
+        self._estimator = build_estimator(checkpoint) if checkpoint.pose_estimator else None
 
     async def stream(self, job: Job) -> AsyncGenerator[Event, None]:
-        """As `Pipeline.stream`; the answer also has the skeleton.
+        """As `Pipeline.stream`; the answer to a `PoseControlJob` also has the skeleton.
 
         Raises:
-            NoPoseFound: nobody is in the job's picture.
+            NoPoseFound: nobody is in the picture of such a job.
         """
-        assert isinstance(job, PoseControlJob)
-        skeleton = await asyncio.to_thread(self._estimator.skeleton, job.image)
-        async with aclosing(super().stream(replace(job, skeleton=skeleton))) as events:
+        skeleton = None
+        if isinstance(job, PoseControlJob):
+            assert self._estimator is not None, "JobBuilder refuses poses for models without a pose estimator"
+            skeleton = await asyncio.to_thread(self._estimator.skeleton, job.image)
+            job = replace(job, skeleton=skeleton)
+        async with aclosing(super().stream(job)) as events:
             async for event in events:
-                if isinstance(event, Done):
+                if isinstance(event, Done) and skeleton is not None:
                     picture = await asyncio.to_thread(_encoded, skeleton, job)
                     event = Done(replace(event.response, skeleton=picture))
                 yield event

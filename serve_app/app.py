@@ -9,6 +9,7 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
+from deployments.all_tasks import AllTasks
 from deployments.config import CheckpointConfig
 from deployments.image_edit import ImageEdit
 from deployments.pipeline import EngineBuilder, build_engine
@@ -30,10 +31,11 @@ def build_app(args: dict[str, Any]) -> Application:
 
 
 def wire(config: AppConfig, build_engine: EngineBuilder, build_estimator: EstimatorBuilder) -> Application:
-    """Binds the graph: an ingress, the three pipelines of each model, a store.
+    """Binds the graph: an ingress, the pipelines of each model, a store.
 
     Each deployment can be overridden by its name under `deployments:` in the YAML file. With one model the pipelines
-    are called TextToImage, ImageEdit and PoseControl; with several, TextToImage:ID and so on.
+    are called TextToImage, ImageEdit and PoseControl, or AllTasks where they share an engine; with several,
+    TextToImage:ID and so on.
     """
     # A running job is worth waiting for: a replica that is stopped gets as long as any job may take.
     grace_s = config.limits.request_timeout_s + 5
@@ -48,7 +50,8 @@ def wire(config: AppConfig, build_engine: EngineBuilder, build_estimator: Estima
             autoscaling_config={"min_replicas": 1, "max_replicas": 1},
             ray_actor_options={"num_cpus": 0.2},
             # The engine batches what it holds: two passes' worth, so that it fills the next while the last one's
-            # pictures travel; and not so many jobs that a new replica would find nothing left to do.
+            # pictures travel; and not so many jobs that a new replica would find nothing left to do. AllTasks gets no
+            # more for its three tasks: its engine is no faster, and whoever comes last would wait three times as long.
             max_ongoing_requests=32,
             max_queued_requests=64,
             graceful_shutdown_timeout_s=grace_s,
@@ -58,6 +61,9 @@ def wire(config: AppConfig, build_engine: EngineBuilder, build_estimator: Estima
         ).bind(build_engine, checkpoint, model.engine, *more)
 
     def pipelines(model: ModelConfig) -> Pipelines:
+        if model.share_engine:
+            all_tasks = pipeline(AllTasks, model, model.checkpoint, build_estimator)
+            return Pipelines(all_tasks, all_tasks, all_tasks if model.poses else None)
         without_controlnet = model.checkpoint.model_copy(update={"controlnet": None, "pose_estimator": None})
         return Pipelines(
             text_to_image=pipeline(TextToImage, model, without_controlnet),

@@ -83,6 +83,11 @@ class ModelConfig(Settings):
     id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The model's name in logs, metrics and deployments.")
     checkpoint: CheckpointConfig = Field(description="The weights.")
     engine: EngineConfig = Field(EngineConfig(), description="How the engine batches.")
+    share_engine: bool = Field(
+        False,
+        description="One deployment, `AllTasks`, with one engine draws all three tasks: one set of weights, one batch. "
+        "Else each task has a deployment of its own, which scales by itself.",
+    )
     names: dict[str, ServedName] = Field(min_length=1, description="The served names.")
     sizes: dict[Size, Size] = Field(
         min_length=1, description="Sizes on offer, each with the size it is drawn at before it is scaled (Lanczos)."
@@ -122,6 +127,13 @@ class ModelConfig(Settings):
     def poses(self) -> bool:
         """Whether pose-guided edits are served."""
         return self.checkpoint.controlnet is not None and self.checkpoint.pose_estimator is not None
+
+    @property
+    def engines(self) -> int:
+        """Engines that draw with this checkpoint, where no deployment has more than one replica."""
+        if self.share_engine:
+            return 1
+        return 3 if self.poses else 2
 
 
 class AccessConfig(Settings):
@@ -163,6 +175,11 @@ class AppConfig(Settings):
     access: AccessConfig = Field(AccessConfig(), description="Keys.")
     limits: LimitsConfig = Field(LimitsConfig(), description="What a request may cost.")
     embed_parameters: bool = Field(True, description="Write prompt, seed and settings into a PNG's text chunk.")
+
+    @property
+    def engines(self) -> int:
+        """Engines of all models, where no deployment has more than one replica."""
+        return sum(model.engines for model in self.models)
 
     @model_validator(mode="after")
     def _a_public_address_has_keys(self) -> AppConfig:

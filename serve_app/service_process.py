@@ -25,15 +25,15 @@ STOP_TIMEOUT_S = 15
 class ServiceProcess:
     """`serve run` as a child process, and what it started."""
 
-    def __init__(self, config_file: str, models: int, stopping: threading.Event) -> None:
-        """Starts it with the file's number of models; `stopping` ends all waiting."""
+    def __init__(self, config_file: str, engines: int, stopping: threading.Event) -> None:
+        """Starts it for the file's number of engines; `stopping` ends all waiting."""
         self._stopping = stopping
         self._child = subprocess.Popen(
             [sys.executable, "-m", "serve_app.serve_run", config_file],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**service_environment(models), **os.environ},
+            env={**service_environment(engines), **os.environ},
             start_new_session=True,  # Ctrl-C goes to this process alone, which then stops the child in order
         )
         assert self._child.stdout is not None

@@ -16,7 +16,7 @@ import yaml
 from serve_app.environment import service_environment
 
 # Before Ray and torch are imported. Tests wait for the controller more often than for anything else.
-os.environ.update({**service_environment(models=1), "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.1", **os.environ})
+os.environ.update({**service_environment(engines=3), "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.1", **os.environ})
 
 import ray
 from ray import serve

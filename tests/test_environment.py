@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from deployments.cores import usable_cores
 from serve_app.environment import service_environment
 
 AFFINITY = os.sched_getaffinity(0)
@@ -21,4 +22,9 @@ def one_core() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_core")
 def test_an_engine_has_a_thread_even_where_there_are_fewer_cores() -> None:
-    assert service_environment(models=1)["OMP_NUM_THREADS"] == "1"
+    assert service_environment(engines=1)["OMP_NUM_THREADS"] == "1"
+
+
+def test_engines_share_the_cores() -> None:
+    threads = [int(service_environment(engines)["OMP_NUM_THREADS"]) for engines in (1, 3, 1000)]
+    assert threads == [usable_cores(), max(1, usable_cores() // 3), 1]

@@ -46,7 +46,7 @@ def config_file(folder: Path, port: int, **args: Any) -> Path:
 @contextmanager
 def launched(config: Path, *shell: str, folder: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
     """`scripts/serve CONFIG` in `folder`, in `shell` if one is given, ended at the end if it is still there."""
-    unset = service_environment(models=1)
+    unset = service_environment(engines=3)
     environment = {name: value for name, value in os.environ.items() if name not in unset} | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [*shell, ROOT / "scripts" / "serve", config],
@@ -103,7 +103,7 @@ def test_it_says_how_to_call_it_and_leaves_nothing_behind(
         assert not ignores_ctrl_c(serve), "it stops by Ctrl-C"
         replicas = [child for child in started if "ServeReplica" in "".join(child.cmdline())]
         assert len(replicas) >= 5
-        for name, value in service_environment(models=1).items():
+        for name, value in service_environment(engines=3).items():
             assert {child.environ().get(name) for child in replicas} == {value}, name
         process.send_signal(number)
         assert process.wait(60) == 0

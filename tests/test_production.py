@@ -1,4 +1,4 @@
-"""serve_config.yaml with its checkpoints replaced by small folders, run with the real engine on logical GPUs."""
+"""The files for GPUs with their checkpoints replaced by small folders, run with the real engine on logical GPUs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,22 @@ from serve_app.access import main as access_command
 from tests.checkpoints import build_checkpoint
 from tests.test_files import ROOT
 
+GRAPHS = {
+    "serve_config.yaml": {"Ingress", "Storage", "TextToImage", "ImageEdit", "PoseControl"},
+    "one_gpu.yaml": {"Ingress", "Storage", "AllTasks"},
+}
 
-@pytest.fixture(scope="module")
-def production(serve_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The base URL and the file of API keys."""
+
+@pytest.fixture(scope="module", params=GRAPHS)
+def production(
+    request: pytest.FixtureRequest, serve_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path, set[str]]]:
+    """The base URL, the file of API keys and the names of the deployments."""
     folder = tmp_path_factory.mktemp("production")
     build_checkpoint(folder)
     key_file = folder / "api_keys"
     access_command(["new", "test", "--file", str(key_file)])
-    content: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    content: dict[str, Any] = yaml.safe_load((ROOT / request.param).read_text())
     [application] = content["applications"]
     application |= {"name": "production", "route_prefix": "/production"}
     [model] = application["args"]["models"]
@@ -48,12 +55,12 @@ def production(serve_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     application["args"]["storage"]["location"] = str(folder / "pictures")
     schema = ServeDeploySchema.model_validate({"applications": [application]})
     _get_global_client().deploy_apps(schema, _blocking=True)
-    yield f"{serve_url}/production", key_file
+    yield f"{serve_url}/production", key_file, GRAPHS[request.param]
     serve.delete("production")
 
 
-def test_the_production_file_draws(production: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    base_url, key_file = production
+def test_the_file_draws(production: tuple[str, Path, set[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    base_url, key_file, graph = production
     access_command(["new", "client", "--file", str(key_file)])
     key = next(word for word in capsys.readouterr().out.split() if len(word) > 30 and word not in key_file.read_text())
     with openai.OpenAI(base_url=f"{base_url}/v1", api_key=key, max_retries=0, timeout=120) as client:
@@ -69,5 +76,4 @@ def test_the_production_file_draws(production: tuple[str, Path], capsys: pytest.
             answer = client.images.edit(image=person, prompt="a cat", user="cn", extra_body={"steps": 2})
         assert answer.data
         assert "url_pose" in answer.data[0].to_dict()
-    deployments = serve.status().applications["production"].deployments
-    assert set(deployments) == {"Ingress", "Storage", "TextToImage", "ImageEdit", "PoseControl"}
+    assert set(serve.status().applications["production"].deployments) == graph

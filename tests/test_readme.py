@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from PIL import Image
-from ray.serve.schema import ServeDeploySchema
 
 from tests.settings_table import rows
 
@@ -27,6 +25,7 @@ RUN_ELSEWHERE = {
     "scripts/check": ".ci/run",
     "python -m serve_app.access new NAME --file api_keys": "tests/test_production.py",
     "serve run serve_config.yaml": "tests/test_production.py",
+    "serve run one_gpu.yaml": "tests/test_production.py",
     "ray up cluster.yaml": "tests/test_files.py",
     "ray exec cluster.yaml 'cd ~/images && serve deploy serve_config.yaml'": "tests/test_files.py",
 }
@@ -71,20 +70,6 @@ def test_the_curl_commands_draw(embedded_url: str, command: str) -> None:
 def test_every_other_command_is_run_by_a_test() -> None:
     others = {command for command in commands() if not command.startswith("curl")}
     assert others == RUN_ELSEWHERE.keys()
-
-
-def test_one_gpu_holds_the_deployments_of_the_block_for_it() -> None:
-    file = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
-    [block] = blocks("yaml")
-    [application] = file["applications"]
-    names = {deployment["name"] for deployment in application["deployments"]}
-    application |= yaml.safe_load(block)
-    [schema] = ServeDeploySchema.model_validate(file).applications
-    options = [deployment.ray_actor_options for deployment in schema.deployments]
-    assert {deployment.name for deployment in schema.deployments} == names
-    assert not any(deployment.is_autoscaling_configured() for deployment in schema.deployments)
-    assert sum(each.num_gpus or 0 for each in options) <= 1
-    assert sum(each.num_cpus for each in options) == 5
 
 
 def test_the_table_of_settings_is_the_codes() -> None:

@@ -42,10 +42,17 @@ class KernelProcessor:
         self.processor = processor
         self.order = [kernel, *(other for other in (*KERNELS.values(), SDPBackend.MATH) if other != kernel)]
 
-    def __call__(self, attn: Attention, hidden_states: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
-        """As the processor's own."""
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        temb: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """As the processor's own; diffusers looks for the arguments by these names."""
         with sdpa_kernel(self.order, set_priority=True):
-            output: torch.Tensor = self.processor(attn, hidden_states, *arguments, **named)
+            output: torch.Tensor = self.processor(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         return output
 
 

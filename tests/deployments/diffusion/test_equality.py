@@ -84,8 +84,16 @@ def make(kind: str, edge_px: int, **fields: Any) -> Job:
     return job
 
 
+OF_EACH_KIND = ("euler", "dpmpp_2m_sde_karras", "euler_a", "unipc", "lcm")
+"""Schedulers that the embedded model is drawn with too: a plain one, and those that differ in what they keep."""
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_and_size", "scheduler"),
+    [*(("tiny", each) for each in SCHEDULERS), *(("embedded", each) for each in OF_EACH_KIND)],
+    indirect=["checkpoint_and_size"],
+)
 @pytest.mark.parametrize("kind", ["text", "image", "mask", "pose"])
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_equals_the_pipeline(
     engine: DiffusionEngine,
     components: Components,
