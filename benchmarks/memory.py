@@ -41,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     meta = torch.device("meta")
     with tempfile.TemporaryDirectory() as folder:
-        components = build(Path(folder) / "tokenizer", meta, tiny=False)
+        components = build(Path(folder) / "tokenizer", meta, torch.bfloat16, tiny=False)
     edge = options.edge // components.latent_scale
     rehearse = partial(Denoiser(components, EngineConfig(), EngineStats()).rehearse, height=edge, width=edge)
     latents = torch.zeros(1, components.vae.config.latent_channels, edge, edge, device=meta, dtype=components.vae.dtype)

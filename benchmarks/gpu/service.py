@@ -7,6 +7,7 @@ import base64
 import os
 import shutil
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.drawing import GUIDANCE_SCALE, NEGATIVE_PROMPT, PROMPT, closed_loop
 from benchmarks.gpu.parts import Part
 from deployments.diffusion.acceleration.compilation import load_artifacts
-from serve_app.config import ModelConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STOP_S = 20
@@ -63,7 +63,7 @@ def _folder(bench: Bench) -> Path:
 
 
 def _config(bench: Bench, port: int) -> dict[str, Any]:
-    """One model with all of the device. Where tasks can't share an engine, two deployments share the device."""
+    """One model, whose tasks share an engine."""
     size = f"{bench.scale.edge_px}x{bench.scale.edge_px}"
     preset = {"steps": bench.scale.steps, "guidance_scale": GUIDANCE_SCALE, "scheduler": "euler"}
     dtype = str(bench.dtype).removeprefix("torch.")
@@ -77,12 +77,9 @@ def _config(bench: Bench, port: int) -> dict[str, Any]:
         "sizes": {size: size},
         "default_size": size,
         "presets": {"smooth": preset},
+        "share_engine": True,
     }
-    shares = "share_engine" in ModelConfig.model_fields
-    if shares:
-        model["share_engine"] = True
-    names = ["AllTasks"] if shares else ["TextToImage", "ImageEdit"]
-    gpus = {"num_gpus": 1 / len(names)} if bench.on_gpu else {}
+    actor = {"num_cpus": 0.2, **({"num_gpus": 1} if bench.on_gpu else {})}
     args = {"models": [model], "storage": {"location": str(bench.folders.work / "pictures")}}
     return {
         "http_options": {"host": "127.0.0.1", "port": port},
@@ -93,7 +90,7 @@ def _config(bench: Bench, port: int) -> dict[str, Any]:
                 "route_prefix": "/",
                 "import_path": "serve_app.app:build_app",
                 "args": args,
-                "deployments": [{"name": name, "ray_actor_options": {"num_cpus": 0.2, **gpus}} for name in names],
+                "deployments": [{"name": "AllTasks", "ray_actor_options": actor}],
             }
         ],
     }
@@ -101,14 +98,15 @@ def _config(bench: Bench, port: int) -> dict[str, Any]:
 
 @contextmanager
 def _launched(bench: Bench, file: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """What `scripts/serve` runs, and what it says."""
+    """What `scripts/serve` runs, and what it says. Ray would write to the home."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    home = {"HOME": str(bench.folders.work), "PYTHONUSERBASE": site.getuserbase()}
     log = bench.folders.work / "service.log"
     with log.open("wb") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "serve_app.launch", str(file)],
             cwd=bench.folders.work,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, **home, "PYTHONPATH": path},
             stdout=said,
             stderr=said,
             start_new_session=True,
