@@ -36,15 +36,13 @@ def main() -> None:
 
 
 def _compare(sizes: list[int], rounds: int) -> None:
-    ours = service_environment(engines=3)
-    one_engine = service_environment(engines=1)
+    ours = service_environment(engines=1)
     heap = {name: value for name, value in ours.items() if name.startswith("MALLOC")}
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
     variants = {
-        "the service's with three engines": ours,
-        "the service's with one": one_engine,
-        "three engines', glibc's own heap": {name: value for name, value in ours.items() if name not in heap},
-        "the same heap, all cores, waiting asleep": heap | threads | {"OMP_WAIT_POLICY": "PASSIVE"},
+        "the service's": ours,
+        "the service's, glibc's own heap": {name: value for name, value in ours.items() if name not in heap},
+        "the service's heap, all cores, waiting asleep": heap | threads | {"OMP_WAIT_POLICY": "PASSIVE"},
         "torch's own": threads,
     }
     rows = []

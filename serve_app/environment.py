@@ -7,14 +7,13 @@ from deployments.cores import usable_cores
 
 def service_environment(engines: int) -> dict[str, str]:
     """What a service with so many engines runs under where nothing else is set; see benchmarks/README.md."""
-    threads = max(1, usable_cores() // engines)
+    threads = max(1, (usable_cores() - 1) // engines)  # one core for the proxy, the ingress and what writes pictures
     return {
         # Threads of a torch operation. With more of them than cores in all, each waits for one that is not running.
         # Ray would set the number to each replica's num_cpus, which is below 1.
         "OMP_NUM_THREADS": str(threads),
-        # How long a thread that waits spins before it leaves its core to others: a moment, or, where one engine has all
-        # cores, the 3 ms that cover the time from one operation to the next. To wake a thread costs more.
-        "GOMP_SPINCOUNT": "1000" if engines > 1 else "100000",
+        # A thread that waits spins for some microseconds, and then leaves its core to others.
+        "GOMP_SPINCOUNT": "1000",
         # glibc returns large blocks to the system, which then clears them page by page for the next layer. One heap
         # that keeps up to 1 GiB of what was freed spares a decode on a CPU a third to a half of its time.
         "MALLOC_ARENA_MAX": "1",

@@ -17,6 +17,7 @@ SMALLEST = {  # the fourth job of the first trace is the first short one
     "environment": "--sizes 256 --rounds 1",
     "encoding": "--sizes 256 --rounds 1",
     "demo": "--rounds 1 --pictures 3 --clients 3",
+    "memory": "--edge 256",
 }
 
 

@@ -151,7 +151,7 @@ def _run(folder: Path, seconds: float, *stages: Stage) -> dict[str, Any]:
 
 
 def test_a_stage_that_hangs_is_ended_and_the_next_one_runs(tmp_path: Path) -> None:
-    found = _run(tmp_path, 32.0, _stage("hangs", 12), _stage("works", 20))
+    found = _run(tmp_path, 30.0, _stage("hangs", 8), _stage("works", 10))
     assert "ended from outside" in found["hangs"]["parts"]["first"]["error"]
     assert found["works"]["parts"]["second"]["figures"]["process"] > 0
 
@@ -178,7 +178,7 @@ def test_a_stage_without_budget_left_is_skipped_and_says_so(tmp_path: Path) -> N
 
 def test_a_stage_gets_what_later_ones_do_not_need_or_more_where_it_says_so() -> None:
     later = [_stage("next", 30), _stage("last", 20)]
-    assert limit_s(_stage("first", 10), later, 100) == 50
+    assert limit_s(_stage("first", 10), later, 100) == 45
     assert limit_s(_stage("first", 10), later, 55) == 10
     assert limit_s(_stage("first", 10)._replace(most=80), later, 100) == 80
     assert limit_s(_stage("first", 10)._replace(most=80), later, 60) == 60

@@ -18,6 +18,9 @@ from benchmarks.gpu import host
 from benchmarks.gpu.child import Child
 from benchmarks.gpu.stages import Stage
 
+MARGIN_S = 5.0
+"""For the end of a process, so that the next stage still has its seconds after one that took all that it may."""
+
 
 class Runner:
     """Ends its children when it is left: `with Runner(...) as runner`."""
@@ -117,7 +120,8 @@ class Runner:
 
 def limit_s(stage: Stage, later: Sequence[Stage], left_s: float) -> float:
     """Seconds after which a stage is ended."""
-    return min(left_s, max(stage.seconds, stage.most, left_s - sum(other.seconds for other in later)))
+    spare_s = left_s - MARGIN_S - sum(other.seconds for other in later)
+    return min(left_s, max(stage.seconds, stage.most, spare_s))
 
 
 def _short(said: object) -> str:
