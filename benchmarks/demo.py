@@ -1,8 +1,8 @@
-"""demo.yaml with an engine for each task, and with one that all three share: what a newcomer waits for, and its memory.
+"""demo.yaml with an engine for each task, and with one or two that draw all: what a newcomer waits for, and its memory.
 
 python -m benchmarks.demo [--rounds 3] [--pictures 18] [--clients 9]
 
-Both draw pictures as demo.yaml does where a request says nothing of size and steps. They take turns in every round, and
+All draw pictures as demo.yaml does where a request says nothing of size and steps. They take turns in every round, and
 each runs in its turn alone, started by the launcher and stopped after.
 """
 
@@ -32,8 +32,8 @@ from benchmarks.report import report
 PORT = 8104
 START_TIMEOUT_S = 300
 PERSON = Path(__file__).parent.parent / "docs" / "person.png"
-SYSTEMS = {"three engines": False, "one engine": True}
-"""What is compared, and its `share_engine`."""
+SYSTEMS = {"three engines": (False, 1), "one engine": (True, 1), "two engines": (True, 2)}
+"""What is compared: `share_engine`, and the replicas of a deployment. The last is demo.yaml as it is."""
 
 
 class Service(NamedTuple):
@@ -66,19 +66,21 @@ def main() -> None:
 async def _compare(rounds: int, pictures: int, clients: int) -> None:
     measured: dict[str, defaultdict[str, list[float]]] = {name: defaultdict(list) for name in SYSTEMS}
     for _ in range(rounds):
-        for name, share_engine in SYSTEMS.items():
-            async with _service(share_engine) as service:
+        for name, (share_engine, replicas) in SYSTEMS.items():
+            async with _service(share_engine, replicas) as service:
                 for what, value in (await _measure(service, pictures, clients)).items():
                     measured[name][what].append(value)
     rows = [
         {"system": name} | {what: statistics.median(values) for what, values in of_system.items()}
         for name, of_system in measured.items()
     ]
-    three, one = measured.values()
-    ratios = {
-        what: [round(its / others, 2) for its, others in zip(one[what], three[what], strict=True)] for what in one
-    }
-    notes = {"one engine / three engines, by round": ratios, "pictures": pictures, "clients": clients}
+    three, *others = measured
+    notes: dict[str, object] = {"pictures": pictures, "clients": clients}
+    for name in others:
+        notes[f"{name} / {three}, by round"] = {
+            what: [round(its / threes, 2) for its, threes in zip(values, measured[three][what], strict=True)]
+            for what, values in measured[name].items()
+        }
     report("demo", rows, notes)
 
 
@@ -137,11 +139,11 @@ async def _order(answer: Awaitable[httpx.Response]) -> None:
 
 
 @asynccontextmanager
-async def _service(share_engine: bool) -> AsyncIterator[Service]:
+async def _service(share_engine: bool, replicas: int) -> AsyncIterator[Service]:
     """demo.yaml's service on a port of its own, from its start until all its processes have ended."""
     with tempfile.TemporaryDirectory() as folder:
         started_s = time.monotonic()
-        process = _start(Path(folder), share_engine)
+        process = _start(Path(folder), share_engine, replicas)
         try:
             while "\nReady: " not in (said := _said(Path(folder))):
                 if process.poll() is not None or time.monotonic() > started_s + START_TIMEOUT_S:
@@ -155,10 +157,13 @@ async def _service(share_engine: bool) -> AsyncIterator[Service]:
             process.wait(START_TIMEOUT_S)
 
 
-def _start(folder: Path, share_engine: bool) -> psutil.Popen:
+def _start(folder: Path, share_engine: bool, replicas: int) -> psutil.Popen:
     config = yaml.safe_load(Path("demo.yaml").read_text())
     config["http_options"]["port"] = PORT
-    args = config["applications"][0]["args"]
+    [application] = config["applications"]
+    scaling = {"min_replicas": replicas, "max_replicas": replicas}
+    application["deployments"] = [{"name": "AllTasks", "autoscaling_config": scaling}] if share_engine else []
+    args = application["args"]
     args["models"][0]["share_engine"] = share_engine
     args["storage"] = {"location": str(folder / "pictures")}
     file = folder / "demo.yaml"

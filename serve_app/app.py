@@ -42,7 +42,7 @@ def wire(config: AppConfig, build_engine: EngineBuilder, build_estimator: Estima
     deployment_models: dict[str, str] = {}
 
     def pipeline(deployment: type, model: ModelConfig, checkpoint: CheckpointConfig, *more: Callable[..., Any]) -> Any:
-        name = deployment.__name__ + (f":{model.id}" if len(config.models) > 1 else "")
+        name = config.pipelines(model)[deployment.__name__]
         deployment_models[name] = model.id
         return serve.deployment(
             deployment,

@@ -129,11 +129,11 @@ class ModelConfig(Settings):
         return self.checkpoint.controlnet is not None and self.checkpoint.pose_estimator is not None
 
     @property
-    def engines(self) -> int:
-        """Engines that draw with this checkpoint, where no deployment has more than one replica."""
+    def tasks(self) -> tuple[str, ...]:
+        """The pipeline deployments that draw with this checkpoint, by the names of their classes."""
         if self.share_engine:
-            return 1
-        return 3 if self.poses else 2
+            return ("AllTasks",)
+        return ("TextToImage", "ImageEdit", "PoseControl") if self.poses else ("TextToImage", "ImageEdit")
 
 
 class AccessConfig(Settings):
@@ -176,10 +176,9 @@ class AppConfig(Settings):
     limits: LimitsConfig = Field(LimitsConfig(), description="What a request may cost.")
     embed_parameters: bool = Field(True, description="Write prompt, seed and settings into a PNG's text chunk.")
 
-    @property
-    def engines(self) -> int:
-        """Engines of all models, where no deployment has more than one replica."""
-        return sum(model.engines for model in self.models)
+    def pipelines(self, model: ModelConfig) -> dict[str, str]:
+        """The names of a model's pipeline deployments, by their tasks: with several models TextToImage:ID and so on."""
+        return {task: f"{task}:{model.id}" if len(self.models) > 1 else task for task in model.tasks}
 
     @model_validator(mode="after")
     def _a_public_address_has_keys(self) -> AppConfig:

@@ -34,7 +34,7 @@ def main(config_file: str) -> int:
     stopping = threading.Event()
     for number in _stop_signals():  # first: a child of a shell's background job would ignore SIGINT
         signal.signal(number, lambda *_: stopping.set())
-    service = ServiceProcess(config_file, config.app.engines, stopping)
+    service = ServiceProcess(config_file, config.engines, stopping)
     say(f"Starting Ray and the service of {config_file} …\n")
     try:
         problem = service.wait_until_ready(f"{config.local_url}/healthz")

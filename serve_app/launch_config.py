@@ -30,6 +30,8 @@ class LaunchConfig(NamedTuple):
     port: int
     route_prefix: str
     app: AppConfig
+    engines: int
+    """Engine processes at the start: replicas of all pipeline deployments."""
 
     @property
     def local_url(self) -> str:
@@ -64,7 +66,17 @@ def read_config(config_file: str) -> LaunchConfig:
         raise LaunchError(f"{config_file}: route_prefix is null, which serves nothing over HTTP; it must be a path.")
     http = schema.http_options
     _check_port(http.host, http.port)
-    return LaunchConfig(http.host, http.port, application.route_prefix, config)
+    return LaunchConfig(http.host, http.port, application.route_prefix, config, _engines(application, config))
+
+
+def _engines(application: ServeApplicationSchema, config: AppConfig) -> int:
+    replicas = {}
+    for deployment in application.deployments:
+        autoscaling = deployment.autoscaling_config
+        least = autoscaling.get("min_replicas", 1) if isinstance(autoscaling, dict) else deployment.num_replicas
+        replicas[deployment.name] = least if isinstance(least, int) else 1  # Serve has a value of its own for "unset"
+    names = [name for model in config.models for name in config.pipelines(model).values()]
+    return sum(replicas.get(name, 1) for name in names)
 
 
 def _check_files(application: ServeApplicationSchema, config: AppConfig) -> None:

@@ -150,3 +150,18 @@ def test_the_file_is_found_from_the_folder_of_the_caller(tmp_path: Path) -> None
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 1
     assert "http_options.port is 70000" in said
+
+
+@pytest.mark.parametrize(
+    ("deployments", "engines"),
+    [
+        ([], 3),
+        ([{"name": "Ingress", "num_replicas": 7}], 3),
+        ([{"name": "TextToImage", "num_replicas": 4}], 6),
+        ([{"name": "ImageEdit", "autoscaling_config": {"min_replicas": 2, "max_replicas": 5}}], 4),
+        ([{"name": "PoseControl", "ray_actor_options": {"num_cpus": 1}}], 3),
+    ],
+)
+def test_engines_are_counted_as_the_file_has_replicas(tmp_path: Path, deployments: list[Any], engines: int) -> None:
+    file = changed(config_file(tmp_path, free_port()), deployments=deployments)
+    assert read_config(str(file)).engines == engines

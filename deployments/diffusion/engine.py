@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -53,7 +54,18 @@ class DiffusionEngine:
             CheckpointError: the checkpoint can't be loaded.
         """
         config = config or EngineConfig()
-        self._components = load(checkpoint, config.preview_decoder)
+        self._heartbeat_timeout_s = config.heartbeat_timeout_s
+        self._heartbeat_s = time.monotonic()
+        self._stopping = self._stopped = False
+        self._loaded: Future[Components] = Future()
+        self._built = threading.Event()
+        self._warmed_up: Future[None] = Future()
+        # The models are loaded where they run. On a CPU each thread that computes gets OpenMP threads of its own, and
+        # where there are more of them than cores, none may spin while it waits for its next part of the work.
+        loading = partial(load, checkpoint, config.preview_decoder)
+        self._thread = threading.Thread(target=self._run, args=(loading,), name="engine", daemon=True)
+        self._thread.start()
+        self._components = self._loaded.result()
         self._prompts = PromptEncoder(
             self._components.text_to_image, checkpoint.max_prompt_chunks, config.prompt_cache_bytes
         )
@@ -61,12 +73,7 @@ class DiffusionEngine:
         threads = config.encoder_threads or encoder_threads(usable_cores())
         self._delivery = Delivery(threads, self._backlog.put_back)
         self._ticker = Ticker(self._components, config, self._backlog, self._prompts, self._delivery)
-        self._heartbeat_timeout_s = config.heartbeat_timeout_s
-        self._heartbeat_s = time.monotonic()
-        self._stopping = self._stopped = False
-        self._warmed_up: Future[None] = Future()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._thread.start()
+        self._built.set()
 
     def warm_up(self) -> None:
         """Returns when the kernels for the configured picture sizes are ready.
@@ -125,8 +132,17 @@ class DiffusionEngine:
         self._thread.join(self._heartbeat_timeout_s)  # a thread that is silent for longer has no device any more
         self._delivery.close()
 
+    def _run(self, load: Callable[[], Components]) -> None:
+        try:
+            self._loaded.set_result(load())
+        except Exception as error:
+            self._loaded.set_exception(error)
+        else:
+            self._built.wait()
+            self._serve()
+
     @torch.inference_mode()
-    def _run(self) -> None:
+    def _serve(self) -> None:
         try:
             if self._components.device.index is not None:
                 torch.cuda.set_device(self._components.device)  # for this thread: its memory, its events

@@ -110,10 +110,15 @@ def test_serve_app_imports_without_torch() -> None:
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=False).returncode == 0
 
 
-def test_engines_are_counted_as_the_deployments_have_them(tmp_path: Path) -> None:
+def test_pipelines_are_named_as_the_deployments_have_them(tmp_path: Path) -> None:
     separate = settings(tmp_path)["models"][0]
     without_poses = separate | {"id": "second", "checkpoint": {"path": "none"}, "names": {"second": {}}}
     shared = separate | {"id": "third", "share_engine": True, "names": {"third": {}}}
     config = fake_config(tmp_path, models=[separate, without_poses, shared])
-    assert [model.engines for model in config.models] == [3, 2, 1]
-    assert config.engines == 6
+    assert [list(config.pipelines(model).values()) for model in config.models] == [
+        ["TextToImage:fake", "ImageEdit:fake", "PoseControl:fake"],
+        ["TextToImage:second", "ImageEdit:second"],
+        ["AllTasks:third"],
+    ]
+    config = fake_config(tmp_path, models=[shared])
+    assert config.pipelines(config.models[0]) == {"AllTasks": "AllTasks"}
