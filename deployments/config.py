@@ -99,3 +99,10 @@ class EngineConfig(Settings):
         if self.cuda_graphs and self.compile != "full":
             raise ValueError(f"cuda_graphs needs compile: full; compile is {self.compile!r}")
         return self
+
+    @model_validator(mode="after")
+    def _what_is_made_ready_has_sizes(self) -> EngineConfig:
+        if not self.warm_up_sizes and (self.compile or self.attention != "auto"):
+            wanted = f"compile is {self.compile}" if self.compile else f"attention is {self.attention}"
+            raise ValueError(f"{wanted}, which happens at the start: warm_up_sizes must name a size at least")
+        return self

@@ -25,7 +25,8 @@ class PipelineResponse:
 
     pictures: tuple[Picture, ...]
     stages_s: dict[str, float]
-    """Seconds by stage: queue, encode_prompt, denoise, decode, encode."""
+    """Seconds by stage: queue, encode_prompt, denoise, decode, encode. A GPU is given the decode while it works on the
+    last step, so there `decode` has that step too."""
     prompt_tokens: int
     """Tokens of the prompt, without start and end marks and padding."""
     skeleton: Picture | None = None

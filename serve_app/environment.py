@@ -7,7 +7,9 @@ from deployments.cores import usable_cores
 
 def service_environment(engines: int) -> dict[str, str]:
     """What a service with so many engines runs under where nothing else is set; see benchmarks/README.md."""
-    threads = max(1, (usable_cores() - 1) // engines)  # one core for the proxy, the ingress and what writes pictures
+    threads = max(
+        1, (usable_cores() - 1) // max(1, engines)
+    )  # one core for the proxy, the ingress and what writes pictures
     return {
         # Threads of a torch operation. With more of them than cores in all, each waits for one that is not running.
         # Ray would set the number to each replica's num_cpus, which is below 1.

@@ -74,7 +74,8 @@ def _engines(application: ServeApplicationSchema, config: AppConfig) -> int:
     for deployment in application.deployments:
         autoscaling = deployment.autoscaling_config
         least = autoscaling.get("min_replicas", 1) if isinstance(autoscaling, dict) else deployment.num_replicas
-        replicas[deployment.name] = least if isinstance(least, int) else 1  # Serve has a value of its own for "unset"
+        # Serve has a value of its own for "unset", and what is scaled to zero starts when it is needed.
+        replicas[deployment.name] = max(1, least) if isinstance(least, int) else 1
     names = [name for model in config.models for name in config.pipelines(model).values()]
     return sum(replicas.get(name, 1) for name in names)
 

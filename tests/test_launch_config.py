@@ -159,6 +159,7 @@ def test_the_file_is_found_from_the_folder_of_the_caller(tmp_path: Path) -> None
         ([{"name": "Ingress", "num_replicas": 7}], 3),
         ([{"name": "TextToImage", "num_replicas": 4}], 6),
         ([{"name": "ImageEdit", "autoscaling_config": {"min_replicas": 2, "max_replicas": 5}}], 4),
+        ([{"name": "ImageEdit", "autoscaling_config": {"min_replicas": 0, "max_replicas": 5}}], 3),
         ([{"name": "PoseControl", "ray_actor_options": {"num_cpus": 1}}], 3),
     ],
 )

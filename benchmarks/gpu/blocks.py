@@ -33,13 +33,13 @@ def measure_blocks(bench: Bench) -> dict[str, Any]:
             (f"dynamic, first met with {rows} rows", rows, True),
             ("static", rows, False),
         ):
-            torch.compiler.reset()
+            torch._dynamo.reset_code_caches()
             with shapes.patch(use_duck_shape=False):
                 compiled: Any = torch.compile(block, dynamic=dynamic, **backend(bench))
                 with torch.inference_mode():
                     compiled(**inputs(first_rows))
                 times[name][way] = run(compiled, inputs(rows))
-    torch.compiler.reset()
+    torch._dynamo.reset_code_caches()
     return times
 
 

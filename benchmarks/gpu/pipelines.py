@@ -7,7 +7,10 @@ from typing import Any
 
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.drawing import Order, draw_together, one_by_one
-from benchmarks.gpu.parts import Part
+from benchmarks.gpu.parts import Part, SkippedPart
+from deployments.errors import GenerationFailed
+
+import torch  # isort: skip
 
 
 def poses(bench: Bench) -> dict[str, Any]:
@@ -36,6 +39,24 @@ def small(bench: Bench) -> dict[str, Any]:
     return _both(bench, Order(bench.scale.edge_px // 2, bench.scale.steps))
 
 
+def fall_backs(bench: Bench) -> dict[str, Any]:
+    """Every kind of job, and a long prompt, where a block that no compiled graph fits is an error."""
+    if not bench.compiles:
+        raise SkippedPart("the engine is eager")
+    torch.compiler.set_stance("fail_on_recompile")
+    try:
+        found = {}
+        for kind in ("text", "pose", "edit", "mask"):
+            for edge_px in (bench.scale.edge_px, bench.scale.edge_px // 2):
+                try:
+                    draw_together(bench.engine, [Order(edge_px, 2, kind=kind)] * 3)
+                except GenerationFailed:
+                    found[f"{kind}, {edge_px} px"] = "runs eagerly in parts"
+        return found or {"none": True}
+    finally:
+        torch.compiler.set_stance("eager_on_recompile")
+
+
 def counters(bench: Bench) -> dict[str, Any]:
     """All that the engine has counted until now."""
     return dict(vars(bench.engine.stats))
@@ -53,4 +74,12 @@ def _rate(bench: Bench, orders: list[Order]) -> float:
     return len(orders) / (time.monotonic() - started_s)
 
 
-PARTS = (Part(few_steps, 4), Part(poses, 15), Part(edits, 8), Part(masks, 8), Part(small, 10), Part(counters, 0))
+PARTS = (
+    Part(few_steps, 4),
+    Part(poses, 15),
+    Part(edits, 8),
+    Part(masks, 8),
+    Part(small, 10),
+    Part(fall_backs, 6),
+    Part(counters, 0),
+)

@@ -111,6 +111,6 @@ def _to_host(decoded: torch.Tensor) -> DrawnPicture:
     host = [torch.empty_like(each, device="cpu", pin_memory=True) for each in (pixels, finite)]
     for there, here in zip(host, (pixels, finite), strict=True):
         there.copy_(here, non_blocking=True)
-    ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    ready = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # who waits for it sleeps
     ready.record()
     return DrawnPicture(host[0], host[1], ready)

@@ -28,34 +28,42 @@ class Delivery:
 
     def preview(self, request: Request, index: int, pictures: list[DrawnPicture]) -> None:
         """Posts a preview of each picture of the job."""
-        request.previews.append(self._threads.submit(self._guarded, request, self._preview, index, pictures))
+        request.previews.append(self._threads.submit(self._preview, request, index, pictures))
 
     def done(self, request: Request, pictures: list[DrawnPicture]) -> None:
         """Posts the finished pictures."""
-        self._threads.submit(self._guarded, request, self._done, pictures)
+        self._threads.submit(self._guarded, request, pictures)
 
-    def close(self) -> None:
-        """Waits for what is being written."""
-        self._threads.shutdown(wait=True)
+    def close(self, wait: bool) -> None:
+        """Takes no more; `wait`: until everything is written, which a device that hangs would never let happen."""
+        self._threads.shutdown(wait=wait, cancel_futures=not wait)
 
-    def _guarded(self, request: Request, deliver: Callable[..., None], *arguments: object) -> None:
+    def _guarded(self, request: Request, pictures: list[DrawnPicture]) -> None:
         try:
             if not request.abandoned:
-                deliver(request, *arguments)
-        except ServiceError as error:  # the engine that should draw it again has stopped
-            request.post(error)
+                self._done(request, pictures)
         except torch.AcceleratorError:
-            self._draw_again(request)  # the engine's thread will find its device broken, and end what is left
+            self._put_back(request)  # the engine's thread will find its device broken, and end what is left
         except Exception:
             logger.exception("request %s: a picture could not be written", request.job.request_id)
             request.post(GenerationFailed("The picture could not be written."))
 
+    def _put_back(self, request: Request) -> None:
+        try:
+            self._draw_again(request)
+        except ServiceError as error:  # the engine has stopped
+            request.post(error)
+
     def _preview(self, request: Request, index: int, pictures: list[DrawnPicture]) -> None:
-        for picture_index, (drawn, seed) in enumerate(zip(pictures, request.job.seeds, strict=True)):
-            pixels = drawn.wait()
-            if pixels is not None:
-                picture = encode_picture(pixels, request.job.encoding, seed)
-                request.post(Preview(index, picture_index, picture))
+        """Without it the job goes on."""
+        try:
+            for picture_index, (drawn, seed) in enumerate(zip(pictures, request.job.seeds, strict=True)):
+                pixels = None if request.abandoned else drawn.wait()
+                if pixels is not None:
+                    picture = encode_picture(pixels, request.job.encoding, seed)
+                    request.post(Preview(index, picture_index, picture))
+        except Exception:
+            logger.warning("request %s: a preview could not be written", request.job.request_id, exc_info=True)
 
     def _done(self, request: Request, pictures: list[DrawnPicture]) -> None:
         previews: list[Future[None]] = request.previews
@@ -63,7 +71,7 @@ class Delivery:
         finished = [pixels for pixels in (drawn.wait() for drawn in pictures) if pixels is not None]
         request.mark("decode")
         if len(finished) < len(pictures):
-            self._draw_again(request)
+            self._put_back(request)
             return
         job = request.job
         encoded = tuple(

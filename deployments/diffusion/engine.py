@@ -130,12 +130,12 @@ class DiffusionEngine:
         self._backlog.wait_until_empty(grace_s)
         self._stopping = True
         self._thread.join(self._heartbeat_timeout_s)  # a thread that is silent for longer has no device any more
-        self._delivery.close()
+        self._delivery.close(wait=not self._thread.is_alive())
 
     def _run(self, load: Callable[[], Components]) -> None:
         try:
             self._loaded.set_result(load())
-        except Exception as error:
+        except BaseException as error:
             self._loaded.set_exception(error)
         else:
             self._built.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ def cache_folder(config: EngineConfig) -> Path:
 
 
 def keep(file: Path, content: bytes) -> None:
-    """Writes a whole file: replicas on one node do so one after the other. One that can't be written is only logged."""
+    """Writes a whole file, in place of one that another replica wrote. One that can't be written is only logged."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{os.getpid()}")
-        draft.write_bytes(content)
-        draft.replace(file)
+        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as draft:
+            draft.write(content)
+        Path(draft.name).replace(file)
     except OSError as error:  # such as a cache of an image, which is read-only: done again at the next start
         logger.warning("%s could not be kept: %s", file.name, error)
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import diffusers
 import torch
 
 from deployments.config import EngineConfig
@@ -16,6 +17,7 @@ from deployments.diffusion.acceleration.attention import KERNELS, AttentionShape
 from deployments.diffusion.acceleration.compilation import (
     artifacts_file,
     compile_models,
+    kernels_compiled,
     load_artifacts,
     save_artifacts,
     stop_compiling,
@@ -71,10 +73,11 @@ class WarmUp:
         compile_models(self._components, self._config)
         artifacts = artifacts_file(self._folder, self._key())
         is_kept = bool(self._config.compile) and load_artifacts(artifacts)
+        kernels = kernels_compiled()
         limit = self._config.budget
         if self._sizes and not limit and on_gpu:
             limit = self._memory_budget()
-            self._budget = min(self._budget, limit)
+            self._budget = min(self._budget, limit or self._budget)
         for height, width in self._sizes:
             if self._rehearse(height, width):
                 limit = self._budget
@@ -82,7 +85,7 @@ class WarmUp:
                 self._decoder.rehearse(height, width)
         if self._config.compile:
             stop_compiling()
-            if not is_kept:
+            if not is_kept or kernels_compiled() > kernels:
                 save_artifacts(artifacts)
         if self._sizes:
             seconds = time.monotonic() - started_s
@@ -117,7 +120,8 @@ class WarmUp:
 
         choose_kernels(self._models, one_picture, remembered_fastest)
 
-    def _memory_budget(self) -> int:
+    def _memory_budget(self) -> int | None:
+        """What there is memory for; None where even the probe has none: then the rehearsal finds what fits."""
         height, width = self._largest
         rows = measured_rows(self._denoiser.buckets)
 
@@ -125,7 +129,14 @@ class WarmUp:
             return asdict(measure(self._denoiser, self._decoder, rows, height, width, self._posed[-1]))
 
         key = f"memory {self._key()} {height}x{width} rows={rows}"
-        footprint = Footprint(**remembered(self._measured, key, measured))
+        try:
+            footprint = Footprint(**remembered(self._measured, key, measured))
+        except torch.OutOfMemoryError:
+            logger.warning("out of memory with %d rows of %dx%d latents", rows[1], height, width)
+            footprint = None
+        if footprint is None:  # outside of the handler, which would hold the tensors
+            torch.cuda.empty_cache()
+            return None
         return footprint.budget(free_bytes(), height * width)
 
     def _rehearse(self, height: int, width: int) -> bool:
@@ -176,8 +187,9 @@ class WarmUp:
             f"{model.dtype} { ({name: value for name, value in model.config.items() if not name.startswith('_')}) }"
             for model in self._models
         ]
-        settings = {"channels_last", "fuse_qkv", "attention", "quantize", "compile", "cuda_graphs", "row_buckets"}
-        return " ".join([self._device_name(), *architectures, str(self._config.model_dump(include=settings))])
+        rest = {"prompt_cache_bytes", "preview_decoder", "preview_px", "overtaking", "heartbeat_timeout_s", "cache_dir"}
+        settings = self._config.model_dump(exclude=rest | {"decode_batch", "encoder_threads"})
+        return " ".join([self._device_name(), f"diffusers {diffusers.__version__}", *architectures, str(settings)])
 
 
 def measured_rows(buckets: tuple[int, ...]) -> tuple[int, int]:

@@ -39,6 +39,8 @@ def change(config: dict[str, Any], path: str, value: object) -> dict[str, Any]:
         ("models/0/engine/quantize", "fp8", ["fp8, which needs checkpoint.dtype bfloat16", "float16"]),
         ("models/0/engine/compile", "half", ["compile", "'full'", "half"]),
         ("models/0/engine/cuda_graphs", True, ["cuda_graphs needs compile: full", "False"]),
+        ("models/0/engine/compile", True, ["compile is True", "warm_up_sizes must name a size"]),
+        ("models/0/engine/attention", "flash", ["attention is flash", "warm_up_sizes must name a size"]),
         ("models/0/engine/row_buckets", [4, 0], ["row_buckets", "greater than 0"]),
         ("models/0/checkpoint/controlnet", None, ["controlnet and checkpoint.pose_estimator go together"]),
         ("models/0/sizes", {"1000x999": "1024x1024"}, ["multiples of 8", "'1000x999'"]),

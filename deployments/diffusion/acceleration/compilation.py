@@ -56,6 +56,11 @@ def graphs_compiled() -> int:
     return int(counters["stats"]["unique_graphs"])
 
 
+def kernels_compiled() -> int:
+    """Graphs whose kernels this process has made so far, and not read from a cache."""
+    return int(counters["inductor"]["fxgraph_cache_miss"])
+
+
 def artifacts_file(folder: Path, key: str) -> Path:
     """Where the compiled graphs of `key` are kept: everything that they depend on."""
     return folder / f"compiled-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"

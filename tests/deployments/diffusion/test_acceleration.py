@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sys
 from collections.abc import Callable
@@ -27,8 +28,12 @@ from deployments.diffusion.acceleration.attention import (
 from deployments.diffusion.acceleration.fp8 import is_quantized, quantize_linears
 from deployments.diffusion.acceleration.row_buckets import passes
 from deployments.diffusion.components import Components
+from deployments.diffusion.decoder import DrawnPicture
+from deployments.diffusion.delivery import Delivery
 from deployments.diffusion.device_time import StepClock
 from deployments.diffusion.engine import DiffusionEngine
+from deployments.diffusion.request import Request
+from deployments.errors import ReplicaUnfit
 from tests.deployments.diffusion.conftest import draw, largest_difference, make_job
 
 CPU = torch.device("cpu")
@@ -193,6 +198,44 @@ def test_fp8_leaves_the_layers_of_the_timestep_in_sixteen_bits(components: Compo
     assert any(name.endswith("attn1.to_q") for name in quantized)
     assert any(name.endswith("proj_in") for name in quantized)
     assert not any("time" in name or "add_embedding" in name or "conv" in name for name in quantized)
+
+
+# Pictures that the device still draws
+
+
+class BrokenDevice:
+    """An event of a device that has failed."""
+
+    def synchronize(self) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_device_that_breaks_while_it_draws_loses_no_job(is_closed: bool) -> None:
+    """The job goes back to the engine, whose thread finds the device broken; or the engine has ended already."""
+    put_back = []
+
+    def draw_again(request: Request) -> None:
+        if is_closed:
+            raise ReplicaUnfit("The replica's device has failed.")
+        put_back.append(request)
+
+    async def deliver() -> Request:
+        trajectory: Any = None  # is not looked at
+        request = Request(make_job(), trajectory)
+        event: Any = BrokenDevice()
+        picture = DrawnPicture(torch.zeros(8, 8, 3, dtype=torch.uint8), torch.tensor(True), event)
+        delivery = Delivery(1, draw_again)
+        delivery.preview(request, 0, [picture])  # is left out
+        delivery.done(request, [picture])
+        await asyncio.to_thread(delivery.close, wait=True)
+        if is_closed:
+            with pytest.raises(ReplicaUnfit):
+                await request.receive()
+        return request
+
+    request = asyncio.run(deliver())
+    assert put_back == ([] if is_closed else [request])
 
 
 # The rest

@@ -63,6 +63,7 @@ def compiled(checkpoint: CheckpointConfig, config: EngineConfig, folder: Path) -
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder / "torch"))
         engine = DiffusionEngine(checkpoint, config)
         engine.warm_up()
+        torch.compiler.set_stance("fail_on_recompile")  # what would run eagerly, unseen, fails its job
         yield engine
         engine.close()
     torch.compiler.set_stance("default")
@@ -152,7 +153,7 @@ print(json.dumps({"made": made, "kept": kept}))
 def test_a_second_start_compiles_nothing(
     compiled: DiffusionEngine, checkpoint: CheckpointConfig, config: EngineConfig, folder: Path
 ) -> None:
-    """All graphs come from the engine's file: torch's own folder has none of them, only what a C++ compiler made."""
+    """No kernel is made: all come from the engine's file. torch's own folder only has what a C++ compiler made."""
     own = folder / "torch again"
     shutil.copytree(folder / "torch", own, ignore=shutil.ignore_patterns("fxgraph", "aotautograd"))
     assert (folder / "torch" / "fxgraph").is_dir()
