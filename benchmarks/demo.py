@@ -1,6 +1,6 @@
 """demo.yaml with an engine for each task, and with one or two that draw all: what a newcomer waits for, and its memory.
 
-python -m benchmarks.demo [--rounds 3] [--pictures 18] [--clients 9]
+python -m benchmarks.demo [--rounds 3] [--pictures 18] [--clients 9] [--systems one two]
 
 All draw pictures as demo.yaml does where a request says nothing of size and steps. They take turns in every round, and
 each runs in its turn alone, started by the launcher and stopped after.
@@ -32,8 +32,8 @@ from benchmarks.report import report
 PORT = 8104
 START_TIMEOUT_S = 300
 PERSON = Path(__file__).parent.parent / "docs" / "person.png"
-SYSTEMS = {"three engines": (False, 1), "one engine": (True, 1), "two engines": (True, 2)}
-"""What is compared: `share_engine`, and the replicas of a deployment. The last is demo.yaml as it is."""
+SYSTEMS = {"three": (False, 1), "one": (True, 1), "two": (True, 2)}
+"""Numbers of engines: `share_engine`, and the replicas of a deployment. The last is demo.yaml as it is."""
 
 
 class Service(NamedTuple):
@@ -59,26 +59,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=18)
     parser.add_argument("--clients", type=int, default=9)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=[*SYSTEMS], help="two or more")
     options = parser.parse_args()
-    asyncio.run(_compare(options.rounds, options.pictures, options.clients))
+    asyncio.run(_compare(options.systems, options.rounds, options.pictures, options.clients))
 
 
-async def _compare(rounds: int, pictures: int, clients: int) -> None:
-    measured: dict[str, defaultdict[str, list[float]]] = {name: defaultdict(list) for name in SYSTEMS}
+async def _compare(systems: list[str], rounds: int, pictures: int, clients: int) -> None:
+    measured: dict[str, defaultdict[str, list[float]]] = {name: defaultdict(list) for name in systems}
     for _ in range(rounds):
-        for name, (share_engine, replicas) in SYSTEMS.items():
+        for name in systems:
+            share_engine, replicas = SYSTEMS[name]
             async with _service(share_engine, replicas) as service:
                 for what, value in (await _measure(service, pictures, clients)).items():
                     measured[name][what].append(value)
     rows = [
-        {"system": name} | {what: statistics.median(values) for what, values in of_system.items()}
+        {"engines": name} | {what: statistics.median(values) for what, values in of_system.items()}
         for name, of_system in measured.items()
     ]
-    three, *others = measured
+    first, *others = measured
     notes: dict[str, object] = {"pictures": pictures, "clients": clients}
     for name in others:
-        notes[f"{name} / {three}, by round"] = {
-            what: [round(its / threes, 2) for its, threes in zip(values, measured[three][what], strict=True)]
+        notes[f"{name} / {first}, by round"] = {
+            what: [round(its / firsts, 2) for its, firsts in zip(values, measured[first][what], strict=True)]
             for what, values in measured[name].items()
         }
     report("demo", rows, notes)

@@ -16,7 +16,7 @@ SMALLEST = {  # the fourth job of the first trace is the first short one
     "service": "--pictures 4 --rounds 1 --clients 2 --environments own",
     "environment": "--sizes 256 --rounds 1",
     "encoding": "--sizes 256 --rounds 1",
-    "demo": "--rounds 1 --pictures 3 --clients 3",
+    "demo": "--rounds 1 --pictures 3 --clients 3 --systems one two",
     "memory": "--edge 256",
 }
 

@@ -29,7 +29,7 @@ STEPS = 40
 SCALING = {
     "min_replicas": 1,
     "max_replicas": 2,
-    "target_ongoing_requests": 2,
+    "target_ongoing_requests": 4,
     "metrics_interval_s": 0.2,
     "look_back_period_s": 1,
     "upscale_delay_s": 0.5,
