@@ -44,7 +44,9 @@ def _text(value: Any) -> str:
 
 
 def _command() -> str:
-    return f"python -m benchmarks.{Path(sys.argv[0]).stem} {shlex.join(sys.argv[1:])}".strip()
+    """As it was typed, without the paths of this machine."""
+    words = ["PATH" if word.startswith("/") else word for word in sys.argv[1:]]
+    return f"python -m benchmarks.{Path(sys.argv[0]).stem} {shlex.join(words)}".strip()
 
 
 def _commit() -> str:

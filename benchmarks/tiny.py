@@ -5,21 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import deployments.diffusion  # noqa: F401  (before diffusers and transformers: see there)
-from tests.checkpoints import write_tokenizer
+from tests.checkpoints import small_pipeline
 
 import torch  # isort: skip
-from diffusers import (  # isort: skip
-    AutoencoderKL,
-    EulerDiscreteScheduler,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
-from transformers import (  # isort: skip
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    CLIPTokenizer,
-)
+from diffusers import AutoencoderKL, UNet2DConditionModel  # isort: skip
 
 
 def build_tiny(folder: Path) -> Path:
@@ -49,28 +38,6 @@ def build_tiny(folder: Path) -> Path:
         latent_channels=4,
         sample_size=256,
     )
-    vocabulary_size = write_tokenizer(folder / "tokenizer")
-    text_config = CLIPTextConfig(
-        hidden_size=128,
-        intermediate_size=512,
-        projection_dim=128,
-        num_attention_heads=4,
-        num_hidden_layers=4,
-        vocab_size=vocabulary_size,
-        bos_token_id=vocabulary_size - 2,
-        eos_token_id=vocabulary_size - 1,
-    )
-    pipeline = StableDiffusionXLPipeline(
-        vae=vae,
-        unet=unet,
-        text_encoder=CLIPTextModel(text_config),
-        text_encoder_2=CLIPTextModelWithProjection(text_config),
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        tokenizer_2=CLIPTokenizer.from_pretrained(folder / "tokenizer", pad_token="!"),
-        scheduler=EulerDiscreteScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
-        ),
-        add_watermarker=False,
-    )
+    pipeline = small_pipeline(folder / "tokenizer", unet, vae, width=128, inner_width=512, layers=4)
     pipeline.save_pretrained(folder / "model")
     return folder / "model"

@@ -57,30 +57,7 @@ def build_checkpoint(folder: Path) -> Path:
         norm_num_groups=8,
         sample_size=32,
     )
-    vocabulary_size = write_tokenizer(folder / "tokenizer")
-    text_config = CLIPTextConfig(
-        hidden_size=32,
-        intermediate_size=37,
-        projection_dim=32,
-        num_attention_heads=4,
-        num_hidden_layers=3,
-        vocab_size=vocabulary_size,
-        bos_token_id=vocabulary_size - 2,
-        eos_token_id=vocabulary_size - 1,
-        hidden_act="gelu",
-    )
-    pipeline = StableDiffusionXLPipeline(
-        vae=vae,
-        unet=unet,
-        text_encoder=CLIPTextModel(text_config),
-        text_encoder_2=CLIPTextModelWithProjection(text_config),
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        tokenizer_2=CLIPTokenizer.from_pretrained(folder / "tokenizer", pad_token="!"),
-        scheduler=EulerDiscreteScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
-        ),
-        add_watermarker=False,
-    )
+    pipeline = small_pipeline(folder / "tokenizer", unet, vae, width=32, inner_width=37, layers=3)
     pipeline.save_pretrained(folder / "model")
     controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32))
     with torch.no_grad():
@@ -95,6 +72,36 @@ def build_checkpoint(folder: Path) -> Path:
         num_decoder_blocks=(1, 1),
     ).save_pretrained(folder / "preview")
     return folder
+
+
+def small_pipeline(
+    tokenizer: Path, unet: UNet2DConditionModel, vae: AutoencoderKL, width: int, inner_width: int, layers: int
+) -> StableDiffusionXLPipeline:
+    """Two models with two random text encoders of one shape; writes the tokenizer into a new folder."""
+    vocabulary_size = write_tokenizer(tokenizer)
+    text_config = CLIPTextConfig(
+        hidden_size=width,
+        intermediate_size=inner_width,
+        num_hidden_layers=layers,
+        projection_dim=width,
+        num_attention_heads=4,
+        vocab_size=vocabulary_size,
+        bos_token_id=vocabulary_size - 2,
+        eos_token_id=vocabulary_size - 1,
+        hidden_act="gelu",
+    )
+    return StableDiffusionXLPipeline(
+        vae=vae,
+        unet=unet,
+        text_encoder=CLIPTextModel(text_config),
+        text_encoder_2=CLIPTextModelWithProjection(text_config),
+        tokenizer=CLIPTokenizer.from_pretrained(tokenizer),
+        tokenizer_2=CLIPTokenizer.from_pretrained(tokenizer, pad_token="!"),
+        scheduler=EulerDiscreteScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
+        ),
+        add_watermarker=False,
+    )
 
 
 def write_tokenizer(folder: Path) -> int:

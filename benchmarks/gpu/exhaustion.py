@@ -16,6 +16,7 @@ from deployments.diffusion import ticker
 from deployments.diffusion.acceleration.compilation import graphs_compiled
 from deployments.diffusion.components import Components
 from deployments.diffusion.engine import DiffusionEngine
+from deployments.diffusion.memory import peak_bytes
 
 import torch  # isort: skip
 
@@ -100,23 +101,13 @@ def _too_little_memory(bench: Bench, engine: DiffusionEngine, rows: int) -> Iter
         return
 
     # One decode must fit, which may be more than a pass of a few rows.
-    least = on_thread(engine, partial(_peak_bytes, partial(engine._ticker._decoder.rehearse, *bench.latents)))
-    few = on_thread(engine, partial(_peak_bytes, partial(denoiser.rehearse, rows - 1, *bench.latents)))
+    least = on_thread(engine, partial(peak_bytes, partial(engine._ticker._decoder.rehearse, *bench.latents)))
+    few = on_thread(engine, partial(peak_bytes, partial(denoiser.rehearse, rows - 1, *bench.latents)))
     give_back = _limit_memory(int(1.2 * max(least, few)))
     try:
         yield
     finally:
         give_back()
-
-
-def _peak_bytes(action: Callable[[], object]) -> int:
-    torch.cuda.synchronize()
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    action()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before
 
 
 def _limit_memory(more_bytes: int) -> Callable[[], None]:

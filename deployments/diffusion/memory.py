@@ -54,8 +54,8 @@ def measure(
     for count in rows:
         if count:
             denoiser.rehearse(count, height, width, posed)  # compiles, and takes the libraries' workspaces, which stay
-        peaks.append(_peak_bytes(partial(denoiser.rehearse, count, height, width, posed)) if count else 0)
-    decode = _peak_bytes(partial(decoder.rehearse, height, width))
+        peaks.append(peak_bytes(partial(denoiser.rehearse, count, height, width, posed)) if count else 0)
+    decode = peak_bytes(partial(decoder.rehearse, height, width))
     pixels = height * width
     return Footprint(max(peaks[1] - peaks[0], 1) / ((rows[1] - rows[0]) * pixels), decode / pixels)
 
@@ -66,7 +66,8 @@ def free_bytes() -> int:
     return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
 
 
-def _peak_bytes(action: Callable[[], object]) -> int:
+def peak_bytes(action: Callable[[], object]) -> int:
+    """Memory of the current GPU that `action` has at most, beside what is held before."""
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
