@@ -91,6 +91,7 @@ def main() -> None:
 
     components = load_components(CHECKPOINT)
     engine = DiffusionEngine(CHECKPOINT, ENGINE, load=lambda *_: components)
+    engine.warm_up()  # it changes the layout of the shared weights: nobody else may read them meanwhile
 
     async def with_engine(arrival: Arrival) -> None:
         async for _ in engine.submit(make_job(arrival.edge_px, arrival.steps, arrival.seed)):

@@ -63,7 +63,9 @@ def main() -> None:
 
 def _engine(components: Components, rows: int, edge_px: int) -> DiffusionEngine:
     budget = rows * (edge_px // components.latent_scale) ** 2
-    return DiffusionEngine(CHECKPOINT, ENGINE.model_copy(update={"budget": budget}), load=lambda *_: components)
+    engine = DiffusionEngine(CHECKPOINT, ENGINE.model_copy(update={"budget": budget}), load=lambda *_: components)
+    engine.warm_up()  # it changes the layout of the shared weights: nobody else may read them meanwhile
+    return engine
 
 
 async def _draw_all(engine: DiffusionEngine, edge_px: int, steps: int, pictures: int) -> None:

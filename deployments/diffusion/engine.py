@@ -50,6 +50,9 @@ class DiffusionEngine:
     ) -> None:
         """Loads the checkpoint and starts to warm up; jobs are taken at once and wait until it is done.
 
+        The warm-up changes the loaded models in place. `load` may hand out models that others use as well, but they
+        must not use them before `warm_up` has returned.
+
         Raises:
             CheckpointError: the checkpoint can't be loaded.
         """
