@@ -2,7 +2,7 @@
 
 python -m benchmarks.environment [--rounds 3]
 
-diffusers' pipeline draws, at the steps that demo.yaml draws by default; each row is a process of its own.
+diffusers' pipeline draws, at the steps that demo.yaml draws by default; each row is two processes of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
 
 from benchmarks.embedded import CHECKPOINT, draw_with_diffusers
 from benchmarks.report import report
@@ -21,6 +24,8 @@ from deployments.diffusion.components import load_components
 from serve_app.environment import service_environment
 
 STEPS = 12
+
+Drawer: TypeAlias = "subprocess.Popen[str]"
 
 
 def main() -> None:
@@ -49,37 +54,57 @@ def _compare(sizes: list[int], rounds: int) -> None:
     for name, variables in variants.items():
         inherited = {key: value for key, value in os.environ.items() if key not in ours and "OMP_" not in key}
         row: dict[str, object] = {"environment": name}
-        for title, count in (("alone", 1), ("beside another", 2)):
-            seconds = _seconds({**inherited, **variables}, count, sizes, rounds)
+        with _process({**inherited, **variables}, sizes, rounds) as first:
+            alone = _seconds(first)
+            with _process({**inherited, **variables}, sizes, rounds) as second:
+                beside, _ = _seconds(first, second)
+        for title, seconds in (("alone", alone[0]), ("beside another", beside)):
             row |= {f"{size} px, {title}, s": of_size for size, of_size in zip(sizes, seconds, strict=True)}
         rows.append(row)
     report("environment", rows, {"steps": STEPS, "rounds": rounds})
 
 
-def _seconds(environment: dict[str, str], count: int, sizes: list[int], rounds: int) -> list[float]:
-    """Seconds a picture of each size: the median of the first of `count` processes that draw at the same time."""
+@contextmanager
+def _process(environment: dict[str, str], sizes: list[int], rounds: int) -> Iterator[Drawer]:
+    """A process that draws whenever it is told to."""
     command = [sys.executable, "-m", "benchmarks.environment", "--draw", "--rounds", str(rounds)]
     command += ["--sizes", *map(str, sizes)]
-    started = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        for _ in range(count)
-    ]
-    said = [process.communicate()[0] for process in started]
-    seconds: list[float] = json.loads(said[0])
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, env=environment, text=True, stdin=pipe, stdout=pipe, stderr=nothing) as process:
+        _answer(process)  # it is ready
+        yield process
+        process.communicate()
+
+
+def _seconds(*drawers: Drawer) -> list[list[float]]:
+    """Seconds a picture of each size, for each of the processes, which draw at the same time."""
+    for drawer in drawers:
+        assert drawer.stdin is not None
+        drawer.stdin.write("\n")
+        drawer.stdin.flush()
+    return [_answer(drawer) for drawer in drawers]
+
+
+def _answer(drawer: Drawer) -> list[float]:
+    assert drawer.stdout is not None
+    seconds: list[float] = json.loads(drawer.stdout.readline())
     return seconds
 
 
 def _draw(sizes: list[int], rounds: int) -> None:
+    """Says when it is ready, then draws for each line that comes, and says how long a picture of each size took."""
     components = load_components(CHECKPOINT)
-    medians = []
-    for size in sizes:
-        seconds = []
-        for _ in range(rounds + 1):
-            started_s = time.monotonic()
-            draw_with_diffusers(components, size, STEPS, [0])
-            seconds.append(time.monotonic() - started_s)
-        medians.append(statistics.median(seconds[1:]))
-    print(json.dumps(medians))
+    print("[]", flush=True)
+    for _ in sys.stdin:
+        medians = []
+        for size in sizes:
+            seconds = []
+            for _ in range(rounds + 1):
+                started_s = time.monotonic()
+                draw_with_diffusers(components, size, STEPS, [0])
+                seconds.append(time.monotonic() - started_s)
+            medians.append(statistics.median(seconds[1:]))
+        print(json.dumps(medians), flush=True)
 
 
 if __name__ == "__main__":

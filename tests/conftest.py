@@ -20,6 +20,7 @@ os.environ.update({**service_environment(engines=3), "RAY_SERVE_CONTROL_LOOP_INT
 
 import ray
 from ray import serve
+from ray.serve._private import client as serve_client
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
@@ -28,6 +29,14 @@ from serve_app.config import AppConfig
 from tests.fakes import build_fake_engine, build_fake_estimator
 
 FAKE_ROUTE = "/fake"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process has the Ray, and all tests that need it; the others are shared out file by file."""
+    for item in items:
+        group = "ray" if "serve_url" in getattr(item, "fixturenames", ()) else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def fake_config(folder: Path, **changes: Any) -> AppConfig:
@@ -79,6 +88,7 @@ def serve_url() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     ray.init(num_cpus=64, num_gpus=16, include_dashboard=False, log_to_driver=False, namespace="serve")
+    serve_client.CLIENT_POLLING_INTERVAL_S = 0.1  # how often `serve.run` and `serve.delete` look whether they are done
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
