@@ -185,6 +185,7 @@ def test_icc_profile_is_applied_below_transparency() -> None:
 @pytest.mark.parametrize(
     "profile",
     [b"no profile", ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes(), swapped_profile()[:200]],
+    ids=["no profile", "of Lab pictures", "cut off"],  # their bytes have the time in them
 )
 def test_profile_that_does_not_fit_is_ignored(mode: str, profile: bytes) -> None:
     image = Image.new(mode, (8, 8), "white")
