@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ In a browser: {base}/ draws, {base}/docs describes the API. Ctrl-C stops it.
 
 def main(config_file: str) -> int:
     """Runs until a signal; returns the exit status."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # this process speaks to a person, the others keep logs
     try:
         config = read_config(config_file)
     except LaunchError as error:

@@ -92,6 +92,7 @@ def test_it_says_how_to_call_it_and_leaves_nothing_behind(
     port = free_port()
     with launched(config_file(tmp_path, port), *shell) as process:
         screen = read_until(process.stdout, "Ctrl-C stops it")
+        assert screen.startswith("Starting Ray"), "nothing that needs an explanation comes first"
         assert f"http://127.0.0.1:{port}" in screen
         assert "curl" in screen
         assert "from openai import OpenAI" in screen
