@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,3 +31,16 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> StorageConfig:
         case _:
             endpoint = request.getfixturevalue("bucket").endpoint
             return StorageConfig(location="s3://bucket/some/prefix", endpoint=endpoint, region="here")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def ray_passes_records_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Ray keeps its loggers' records from the root logger, where caplog listens."""
+    for name in ("ray", "ray.serve"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    caplog.set_level(logging.INFO, "ray.serve")

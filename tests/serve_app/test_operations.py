@@ -18,7 +18,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from tests.conftest import fake_config
 from tests.pictures import drawing, encoded
-from tests.serve_app.test_bad_input import start_upload
+from tests.serve_app.unfinished import start_upload
 
 SECRET_PROMPT = "a prompt that nobody else should read"
 

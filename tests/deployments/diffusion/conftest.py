@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -25,6 +25,9 @@ SIZE_PX = 32
 DEMO = Path(deployments.__file__).parent / "demo"
 EMBEDDED = CheckpointConfig(path=str(DEMO / "model"), controlnet=str(DEMO / "controlnet"), dtype="float32")
 """The model that ships with the project."""
+
+
+Build: TypeAlias = Callable[..., DiffusionEngine]
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +56,7 @@ def engine(checkpoint: CheckpointConfig) -> Iterator[DiffusionEngine]:
 
 
 @pytest.fixture
-def build_engine(components: Components, checkpoint: CheckpointConfig) -> Iterator[Callable[..., DiffusionEngine]]:
+def build_engine(components: Components, checkpoint: CheckpointConfig) -> Iterator[Build]:
     """Builds an engine over `components` with the given engine settings; closes it after the test."""
     engines = []
 

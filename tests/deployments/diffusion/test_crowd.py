@@ -25,7 +25,7 @@ from tests.deployments.diffusion.conftest import (
     respond,
     wait_until,
 )
-from tests.deployments.diffusion.test_failures import Gate
+from tests.deployments.diffusion.gate import Gate
 
 PROMPTS = ("", "a red cat", "the blue dog on the red house in the " * 10, "house " * 200)
 
