@@ -11,6 +11,7 @@ from typing import Any
 import deployments
 from deployments.config import CheckpointConfig, EngineConfig
 from deployments.diffusion.components import Components
+from deployments.diffusion.engine import DiffusionEngine
 from deployments.jobs import TextToImageJob
 from serve_app.environment import service_environment
 
@@ -57,6 +58,14 @@ def make_job(edge_px: int, steps: int, seed: int) -> TextToImageJob:
         scheduler=SCHEDULER,
         deadline_unix_s=time.time() + 3600,
     )
+
+
+def engine_over(components: Components, config: EngineConfig = ENGINE) -> DiffusionEngine:
+    """An engine over models that others use too. It is warm: that changes the layout of the weights, and whoever reads
+    them meanwhile gets torn ones."""
+    engine = DiffusionEngine(CHECKPOINT, config, load=lambda *_: components)
+    engine.warm_up()
+    return engine
 
 
 def draw_with_diffusers(components: Components, edge_px: int, steps: int, seeds: list[int]) -> Any:

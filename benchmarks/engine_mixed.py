@@ -18,10 +18,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from benchmarks.embedded import CHECKPOINT, ENGINE, draw_with_diffusers, make_job, run_as_the_service_does
+from benchmarks.embedded import CHECKPOINT, draw_with_diffusers, engine_over, make_job, run_as_the_service_does
 from benchmarks.report import percentile, report
 from deployments.diffusion.components import Components, load_components
-from deployments.diffusion.engine import DiffusionEngine
 
 STEPS = (4, 30)
 SIZES = (256, 512)
@@ -90,8 +89,7 @@ def main() -> None:
     run_as_the_service_does()
 
     components = load_components(CHECKPOINT)
-    engine = DiffusionEngine(CHECKPOINT, ENGINE, load=lambda *_: components)
-    engine.warm_up()  # it changes the layout of the shared weights: nobody else may read them meanwhile
+    engine = engine_over(components)
 
     async def with_engine(arrival: Arrival) -> None:
         async for _ in engine.submit(make_job(arrival.edge_px, arrival.steps, arrival.seed)):

@@ -10,7 +10,7 @@ import asyncio
 import statistics
 import time
 
-from benchmarks.embedded import CHECKPOINT, ENGINE, draw_with_diffusers, make_job, run_as_the_service_does
+from benchmarks.embedded import CHECKPOINT, ENGINE, draw_with_diffusers, engine_over, make_job, run_as_the_service_does
 from benchmarks.report import report
 from deployments.diffusion.components import Components, load_components
 from deployments.diffusion.engine import DiffusionEngine
@@ -63,9 +63,7 @@ def main() -> None:
 
 def _engine(components: Components, rows: int, edge_px: int) -> DiffusionEngine:
     budget = rows * (edge_px // components.latent_scale) ** 2
-    engine = DiffusionEngine(CHECKPOINT, ENGINE.model_copy(update={"budget": budget}), load=lambda *_: components)
-    engine.warm_up()  # it changes the layout of the shared weights: nobody else may read them meanwhile
-    return engine
+    return engine_over(components, ENGINE.model_copy(update={"budget": budget}))
 
 
 async def _draw_all(engine: DiffusionEngine, edge_px: int, steps: int, pictures: int) -> None:
