@@ -46,6 +46,7 @@ def config_file(folder: Path, port: int, **args: Any) -> Path:
 @contextmanager
 def launched(config: Path, *shell: str, folder: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
     """`scripts/serve CONFIG` in `folder`, in `shell` if one is given, ended at the end if it is still there."""
+    subprocess.run([ROOT / "scripts" / "install"], check=True)  # what it says when it must is no part of these tests
     unset = service_environment(engines=3)
     environment = {name: value for name, value in os.environ.items() if name not in unset} | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
