@@ -8,6 +8,7 @@ from typing import Any
 
 import diffusers
 import torch
+import transformers
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
@@ -90,6 +91,8 @@ def load_components(checkpoint: CheckpointConfig, preview_decoder: str | None = 
     Raises:
         CheckpointError: it is missing, broken, or not an SDXL checkpoint.
     """
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()  # Ray shows such a bar late, in pieces, after "Ready"
     device = device_of(checkpoint)
     dtype = getattr(torch, checkpoint.dtype)
     replaced = {"vae": _load(AutoencoderKL, checkpoint.vae, dtype=dtype)} if checkpoint.vae else {}

@@ -17,7 +17,8 @@ from deployments.errors import PictureNotFound, StoreUnavailable
 from deployments.storage import Storage, media_type
 from deployments.store_config import StorageConfig
 from tests.deployments.fake_bucket import FakeBucket
-from tests.deployments.stored import OLD_ID, PICTURES, RESPONSE, eventually
+from tests.deployments.stored import OLD_ID, PICTURES, RESPONSE
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("ray_passes_records_on")
 

@@ -16,7 +16,8 @@ from deployments.storage import SWEPT, Storage
 from deployments.store_config import StorageConfig
 from deployments.sweeper import Sweeper
 from tests.deployments.fake_bucket import FakeBucket
-from tests.deployments.stored import OLD_ID, RESPONSE, eventually, healthy
+from tests.deployments.stored import OLD_ID, RESPONSE, healthy
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("ray_passes_records_on")
 

@@ -21,6 +21,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from tests.pictures import encoded
 from tests.test_files import read
+from tests.waiting import eventually
 from training.pictures import background, nearest_color, object_color, overlap, silhouette
 from training.scenes import Scene, render, sample_scene
 
@@ -94,10 +95,7 @@ def test_the_three_tasks_are_drawn_in_the_same_passes(one_gpu: str) -> None:
     assert nearest_color(object_color(circle)) == "blue"
     assert nearest_color(background(person)) == "yellow"
     assert overlap(silhouette(PERSON), silhouette(person)) >= 0.6
-    deadline_s = time.monotonic() + 60
-    while gauge("finished") < 3:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.5)
+    eventually(lambda: gauge("finished") >= 3, within_s=60)
     assert gauge("finished") == 3
     assert STEPS <= gauge("ticks") < 1.5 * STEPS, "one after the other they take 3 times as many"
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import httpx
 from PIL import Image
+
+from tests.pictures import encoded
 
 GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"
 
 
 def png(size: tuple[int, int] = (64, 64), colour: str = "teal") -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", size, colour).save(file, "PNG")
-    return file.getvalue()
+    return encoded(Image.new("RGB", size, colour)).getvalue()
 
 
 def generate(http: httpx.Client, **fields: Any) -> httpx.Response:

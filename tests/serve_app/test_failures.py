@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,13 @@ from serve_app.errors import ServiceUnavailable
 from serve_app.store import Store
 from tests.conftest import Deploy, fake_config
 from tests.openai_errors import assert_openai_error
+from tests.waiting import wait_for
 
 GENERATIONS = "/v1/images/generations"
 
 
 def generate(http: httpx.Client, prompt: str, **fields: Any) -> httpx.Response:
     return http.post(GENERATIONS, json={"model": "dall-e-2", "prompt": prompt, **fields})
-
-
-def wait_for(file: Path, text: str) -> None:
-    """Waits until the engine has written `text`."""
-    deadline_s = time.monotonic() + 20
-    while not file.exists() or file.read_text() != text:
-        assert time.monotonic() < deadline_s, f"the engine did not write {text!r} into {file}"
-        time.sleep(0.02)
 
 
 def test_a_failed_job_says_so_and_is_not_worth_a_retry(http: httpx.Client) -> None:

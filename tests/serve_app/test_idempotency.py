@@ -18,7 +18,7 @@ from ray import serve
 from tests.conftest import Deploy, deploy_as_file, fake_config
 from tests.openai_errors import assert_openai_error
 from tests.pictures import drawing, encoded
-from tests.serve_app.test_failures import wait_for
+from tests.waiting import wait_for
 
 GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"

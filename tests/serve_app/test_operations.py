@@ -19,6 +19,7 @@ from ray.serve.schema import ServeDeploySchema
 from tests.conftest import fake_config
 from tests.pictures import drawing, encoded
 from tests.serve_app.unfinished import start_upload
+from tests.waiting import eventually
 
 SECRET_PROMPT = "a prompt that nobody else should read"
 
@@ -91,9 +92,7 @@ def test_without_serves_controller_health_says_so_and_edits_go_on(http: httpx.Cl
                 assert list(probe.result().json()["missing"]) == ["controller"]
     finally:
         controller.resume()
-    deadline_s = time.monotonic() + 30
-    while http.get("/healthz").status_code != 200:
-        assert time.monotonic() < deadline_s
+    eventually(lambda: http.get("/healthz").status_code == 200, within_s=30)
 
 
 @pytest.mark.usefixtures("fake_url")

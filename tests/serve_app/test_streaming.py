@@ -24,7 +24,7 @@ from deployments.contracts import Progress
 from serve_app.streaming import StreamEvent, heartbeat
 from tests.openai_errors import assert_openai_error
 from tests.pictures import drawing, encoded
-from tests.serve_app.test_failures import wait_for
+from tests.waiting import wait_for
 
 GENERATIONS = "/v1/images/generations"
 EVENTS: dict[str, type[BaseModel]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image, ImageCms
 
 from deployments.jobs import Pixels
 from serve_app.uploads import UploadedMask, UploadedPicture
+from tests import pictures
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 LIMIT_PIXELS = 1_000_000
@@ -20,9 +20,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
+    return pictures.encoded(image, format, **options).getvalue()
 
 
 def read(data: bytes, width_px: int = 64, height_px: int = 64) -> Pixels:

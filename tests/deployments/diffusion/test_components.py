@@ -28,6 +28,11 @@ from tests.deployments.diffusion.conftest import (
 )
 
 
+def test_loading_shows_no_progress_bar(checkpoint: CheckpointConfig, capfd: pytest.CaptureFixture[str]) -> None:
+    load_components(checkpoint)
+    assert "%" not in capfd.readouterr().err
+
+
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as error:
         load_components(CheckpointConfig(path=str(tmp_path)))
